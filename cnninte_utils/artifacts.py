@@ -1,0 +1,188 @@
+"""Where files live: the cache, verified downloads, atomic writes, locks and manifests.
+
+Nothing half written is ever trusted: a file is written beside its destination and moved there in
+one step, and an :class:`Artifact` counts only when its manifest, written last, has its SHA-256.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import platformdirs
+import pooch
+
+__all__ = [
+    "Artifact",
+    "DataError",
+    "array_digest",
+    "atomic_path",
+    "cache_dir",
+    "clear_cache",
+    "data_dirs",
+    "fetch",
+    "file_digest",
+    "key",
+    "lock",
+    "read_json",
+    "shows_progress",
+    "write_json",
+]
+
+
+class DataError(Exception):
+    """A file that is absent, damaged or not what it should be; the message says what to do."""
+
+
+def cache_dir() -> Path:
+    """Return the folder of everything that can be made or fetched again.
+
+    ``$CNNINTE_CACHE`` if set, otherwise the platform's user cache folder.
+    """
+    chosen = os.environ.get("CNNINTE_CACHE")
+    return Path(chosen).expanduser().resolve() if chosen else platformdirs.user_cache_path("cnninte")
+
+
+def data_dirs() -> list[Path]:
+    """Return the folders searched for data sets, in order: ``$CNNINTE_DATA``, then the cache."""
+    chosen = os.environ.get("CNNINTE_DATA")
+    return ([Path(chosen).expanduser().resolve()] if chosen else []) + [cache_dir() / "data"]
+
+
+def clear_cache() -> None:
+    """Remove trained networks and other computed artifacts; downloaded data stay."""
+    for path in sorted((cache_dir() / "artifacts").glob("*")):
+        path.unlink()
+
+
+def shows_progress() -> bool:
+    """Tell whether somebody watches: a terminal, or a notebook opened by hand (not papermill's)."""
+    return sys.stdout.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def array_digest(*arrays) -> str:
+    """Return a SHA-256 over the shapes, types and values of NumPy arrays."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str}{array.shape}".encode())
+        state.update(memoryview(array.copy(order="C")).cast("B"))
+    return state.hexdigest()
+
+
+def key(determinants: dict[str, Any]) -> str:
+    """Return a short name for a result: a hash of everything that determines it (JSON values)."""
+    return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes the name `path` only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """Read JSON; a file that is absent or damaged gives `default`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return default
+
+
+def lock(path: Path) -> filelock.FileLock:
+    """Return an inter-process lock that goes with `path` (released when its holder dies)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A cached file named by everything that determines it, trusted only with its manifest."""
+
+    name: str
+    suffix: str
+    determinants: dict[str, Any] = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The file itself."""
+        return cache_dir() / "artifacts" / f"{self.name}-{key(self.determinants)}{self.suffix}"
+
+    @property
+    def manifest(self) -> Path:
+        """Its determinants and SHA-256, written after it."""
+        return self.path.with_suffix(self.suffix + ".json")
+
+    def is_complete(self) -> bool:
+        """Tell whether the file is there, as it was written."""
+        recorded = read_json(self.manifest, default={})
+        return self.path.is_file() and recorded.get("sha256") == file_digest(self.path)
+
+    def get_or_make(self, load: Callable[[Path], Any], make: Callable[[Path], Any]) -> Any:
+        """Return ``load(path)`` if the file is complete, otherwise ``make(path)``, which writes it.
+
+        Processes that want the same artifact wait for the one that makes it.
+        """
+        with lock(self.path):
+            if self.is_complete():
+                return load(self.path)
+            with atomic_path(self.path) as temporary:
+                value = make(temporary)
+            write_json(
+                self.manifest,
+                {"sha256": file_digest(self.path), "determinants": self.determinants},
+            )
+            return value
+
+
+def fetch(url: str, sha256: str, path: Path) -> Path:
+    """Download `url` to `path` over HTTPS and check its SHA-256; an earlier copy is kept.
+
+    Raises
+    ------
+    DataError
+        If the address is not HTTPS, the download fails, or its hash is another one.
+    """
+    if not url.startswith("https://") or len(sha256) != 64:
+        raise DataError(f"refused to download {url}: an HTTPS address and a SHA-256 are required")
+    with lock(path):
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{sha256}",
+                fname=path.name,
+                path=path.parent,
+                progressbar=shows_progress(),
+            )
+        except (OSError, ValueError) as error:
+            raise DataError(f"could not download {url} to {path}: {error}") from None
+    return path

@@ -1,0 +1,245 @@
+"""The papers' numbers beside ours: what each claims, what a run measured, and the verdict."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from .artifacts import lock, read_json, write_json
+
+__all__ = ["VERDICTS", "Claim", "Record", "Run", "catalogue", "judge", "load", "report", "scoreboard"]
+
+REPRODUCED, FAILED, INCOMPARABLE = "reproduced", "not reproduced", "not comparable"
+VERDICTS = (REPRODUCED, FAILED, INCOMPARABLE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper.
+
+    ``kind`` is ``"value"`` (a number, compared within `tolerance`), ``"ordering"`` (true or false) or
+    ``"exact"`` (a list that must be equal). `dataset` is the data the paper measured on, if any.
+    """
+
+    id: str
+    paper: str
+    place: str
+    says: str
+    kind: str
+    value: Any
+    tolerance: float | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one notebook of one run found about one claim; a row of ``claims.json``."""
+
+    id: str
+    paper: Any
+    here: Any
+    verdict: str
+    reason: str
+    notebook: str
+    dataset: str
+    preset: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a notebook ran on.
+
+    Parameters
+    ----------
+    notebook : str
+        Its file name without the ending, e.g. ``"11_cnn_inte"``.
+    preset, dataset, seed
+        As in the notebook's parameters.
+    reduced : str
+        How the run is smaller than the paper's ("100 of 1,000 steps"); empty if it is not.
+        A reduced run is not comparable.
+    """
+
+    notebook: str
+    preset: str
+    dataset: str
+    seed: int
+    reduced: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go: ``$CNNINTE_RUN_DIR``, else ``runs/<preset>`` of the project."""
+        chosen = os.environ.get("CNNINTE_RUN_DIR")
+        return Path(chosen).resolve() if chosen else _project_dir() / "runs" / self.preset
+
+    @property
+    def name(self) -> str:
+        """Prefix of the run's files: notebook and seed."""
+        return f"{self.notebook}.seed{self.seed}"
+
+
+def _project_dir() -> Path:
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "notebooks" / "series.yaml").is_file()), here)
+
+
+@cache
+def catalogue() -> dict[str, Claim]:
+    """Return every claim of every paper by id, in the papers' order."""
+    text = resources.files(__package__).joinpath("claims.yaml").read_text(encoding="utf-8")
+    return {row["id"]: Claim(**row) for row in yaml.safe_load(text)}
+
+
+def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[str, str]:
+    """Compare one measurement with the paper.
+
+    Parameters
+    ----------
+    claim : Claim
+    here : number, bool, list, ``{"mean", "sd", "n"}`` or None
+        None means that this run could not measure it.
+    dataset, reduced
+        As in :class:`Run`.
+
+    Returns
+    -------
+    verdict, reason : str
+        One of :data:`VERDICTS`, and the reason in a few words.
+    """
+    if here is None:
+        return INCOMPARABLE, "not measured in this run"
+    if claim.dataset not in (None, dataset):
+        return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
+    if reduced:
+        return INCOMPARABLE, f"reduced scale: {reduced}"
+    if claim.kind == "value":
+        distance = _mean(here) - claim.value
+        holds = abs(distance) <= claim.tolerance + 1e-12
+        return (REPRODUCED if holds else FAILED), f"{distance:+.3g} (tolerance ±{claim.tolerance:g})"
+    holds = here == claim.value
+    return (REPRODUCED if holds else FAILED), "holds" if holds else "does not hold"
+
+
+def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Judge `measured` (claim id → value), add it to the run's ``claims.json`` and return the table.
+
+    `reasons` adds a sentence to the verdict of an id.
+
+    Raises
+    ------
+    KeyError
+        If an id is not in the catalogue; nothing is written then.
+    """
+    unknown = set(measured) - set(catalogue())
+    if unknown:
+        raise KeyError(f"no claim {sorted(unknown)}; known: {sorted(catalogue())}")
+    records = []
+    for name, value in measured.items():
+        claim, here = catalogue()[name], _plain(value)
+        verdict, reason = judge(claim, here, dataset=run.dataset, reduced=run.reduced)
+        reason = "; ".join(filter(None, [reason, (reasons or {}).get(name)]))
+        records.append(
+            Record(name, claim.value, here, verdict, reason, run.notebook, run.dataset, run.preset, run.seed)
+        )
+    _merge(run.folder / "claims.json", records)
+    return _table(records)
+
+
+def load(folder: Path) -> list[Record]:
+    """Return the records of a run's ``claims.json``, in the papers' order; none if there is no file."""
+    order = list(catalogue())
+    records = [Record(**row) for row in read_json(folder / "claims.json", default=[])]
+    return sorted(records, key=lambda r: (order.index(r.id), r.notebook, r.seed))
+
+
+def scoreboard(records: list[Record]) -> pd.DataFrame:
+    """Return one row for each claim of the catalogue; seeds are averaged, claims without a run say so."""
+    rows = [
+        _summarise(claim, [r for r in records if r.id == claim.id]) for claim in catalogue().values()
+    ]
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _summarise(claim: Claim, records: list[Record]) -> dict[str, Any]:
+    row = {
+        "claim": claim.id,
+        "source": f"{claim.paper}, {claim.place}",
+        "says": claim.says,
+        "paper": _show(claim.value),
+        "here": "—",
+        "verdict": "not run",
+        "reason": "",
+        "data": "",
+    }
+    if records:
+        here, verdict, reason = records[0].here, records[0].verdict, records[0].reason
+        if len(records) > 1 and verdict != INCOMPARABLE:
+            here = _pool(claim, [r.here for r in records])
+            verdict, reason = judge(claim, here, dataset=records[0].dataset)
+        elif len(records) > 1:
+            here = _pool(claim, [r.here for r in records])
+        data = f"{records[0].dataset}, {records[0].preset}"
+        row |= {"here": _show(here), "verdict": verdict, "reason": reason, "data": data}
+    return row
+
+
+def _pool(claim: Claim, values: list[Any]) -> Any:
+    if claim.kind != "value":
+        return all(value == claim.value for value in values) if claim.kind == "ordering" else values[0]
+    means = pd.Series([_mean(value) for value in values if value is not None])
+    return {"mean": float(means.mean()), "sd": float(means.std(ddof=1)), "n": len(means)}
+
+
+def _merge(path: Path, records: list[Record]) -> None:
+    def identity(row: Mapping[str, Any]) -> tuple:
+        return row["id"], row["notebook"], row["dataset"], row["preset"], row["seed"]
+
+    with lock(path):
+        rows = {identity(row): row for row in read_json(path, default=[])}
+        rows |= {identity(row): row for row in map(asdict, records)}
+        write_json(path, list(rows.values()))
+
+
+def _table(records: list[Record]) -> pd.DataFrame:
+    rows = [
+        {
+            "claim": r.id,
+            "says": catalogue()[r.id].says,
+            "paper": _show(r.paper),
+            "here": _show(r.here),
+            "verdict": r.verdict,
+            "reason": r.reason,
+        }
+        for r in records
+    ]
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _mean(value: Any) -> float:
+    return value["mean"] if isinstance(value, Mapping) else value
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy values into JSON's, and NaN into null."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{value['mean']:.3f} ± {value['sd']:.3f} (n={value['n']})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "—"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
