@@ -147,20 +147,20 @@ class Artifact:
         recorded = read_json(self.manifest, default={})
         return self.path.is_file() and recorded.get("sha256") == file_digest(self.path)
 
-    def get_or_make(self, load: Callable[[Path], Any], make: Callable[[Path], Any]) -> Any:
-        """Return ``load(path)`` if the file is complete, otherwise ``make(path)``, which writes it.
+    def get_or_make(self, load: Callable[[Path, Any], Any], make: Callable[[Path], tuple[Any, Any]]) -> Any:
+        """Return ``load(path, notes)`` if the file is complete, otherwise what ``make(path)`` gives.
 
-        Processes that want the same artifact wait for the one that makes it.
+        ``make`` writes the file and returns (value, notes); the notes, JSON values worth remembering
+        beside the file, go into the manifest. Processes that want the same artifact wait for the one
+        that makes it.
         """
         with lock(self.path):
             if self.is_complete():
-                return load(self.path)
+                return load(self.path, read_json(self.manifest)["notes"])
             with atomic_path(self.path) as temporary:
-                value = make(temporary)
-            write_json(
-                self.manifest,
-                {"sha256": file_digest(self.path), "determinants": self.determinants},
-            )
+                value, notes = make(temporary)
+            record = {"sha256": file_digest(self.path), "notes": notes, "determinants": self.determinants}
+            write_json(self.manifest, record)
             return value
 
 

@@ -162,9 +162,7 @@ def load(folder: Path) -> list[Record]:
 
 def scoreboard(records: list[Record]) -> pd.DataFrame:
     """Return one row for each claim of the catalogue; seeds are averaged, claims without a run say so."""
-    rows = [
-        _summarise(claim, [r for r in records if r.id == claim.id]) for claim in catalogue().values()
-    ]
+    rows = [_summarise(claim, [r for r in records if r.id == claim.id]) for claim in catalogue().values()]
     return pd.DataFrame(rows).set_index("claim")
 
 

@@ -1,0 +1,141 @@
+"""Layer outputs streamed in batches, and vector-Jacobian products on any Keras backend."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+__all__ = ["SUMMARIES", "activations", "predict", "vector_jacobian_product"]
+
+SUMMARIES = ("max", "mean")
+
+
+def activations(
+    model: keras.Model,
+    layers: str | list[str],
+    images: np.ndarray,
+    *,
+    summary: str | None = None,
+    batch_size: int = 500,
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Compute what layers put out, batch by batch.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A functional model; it is not altered.
+    layers : str or list of str
+        Layer names.
+    images : ndarray of shape (n, height, width, channels)
+    summary : {"max", "mean"}, optional
+        Of the feature maps of a convolutional layer: each unit's spatial maximum or mean, taken while
+        streaming, so that the maps of all images are never in memory.
+    batch_size : int
+
+    Returns
+    -------
+    ndarray of shape (n, units) or (n, height, width, units), float32
+        A dictionary of them by layer name if `layers` is a list.
+
+    Raises
+    ------
+    ValueError
+        If a layer or the summary is unknown, or the images do not fit the model.
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    extractor = keras.Model(model.inputs, [_layer(model, name).output for name in names])
+    if summary not in (None, *SUMMARIES):
+        raise ValueError(f"unknown summary {summary!r}: choose one of {', '.join(SUMMARIES)} or None")
+    if tuple(images.shape[1:]) != tuple(model.input_shape[1:]):
+        raise ValueError(f"the model takes images of shape {model.input_shape[1:]}, got {images.shape[1:]}")
+    parts: list[list[np.ndarray]] = [[] for _ in names]
+    for batch in _batches(images, batch_size):
+        for part, output in zip(parts, extractor.predict_on_batch(batch), strict=True):
+            part.append(_summarize(np.asarray(output), summary))
+    arrays = {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
+    return arrays[layers] if isinstance(layers, str) else arrays
+
+
+def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
+    """Compute the model's output, batch by batch.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), float32
+    """
+    return np.concatenate([np.asarray(model.predict_on_batch(b)) for b in _batches(images, batch_size)])
+
+
+def vector_jacobian_product(
+    model: keras.Model, images: np.ndarray, cotangents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Compute the outputs and their gradient with respect to the images, in any Keras backend.
+
+    .. math:: g_n = \sum_j v_{nj} \, \partial f_j(x_n) / \partial x_n
+
+    Parameters
+    ----------
+    model : keras.Model
+        One input, one output, run in inference mode.
+    images : ndarray of shape (n, height, width, channels)
+    cotangents : ndarray of the output's shape
+        The vectors v.
+
+    Returns
+    -------
+    outputs : ndarray
+    gradients : ndarray of the images' shape
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return _vjp_tensorflow(model, images, cotangents)
+    if backend == "jax":
+        return _vjp_jax(model, images, cotangents)
+    if backend == "torch":
+        return _vjp_torch(model, images, cotangents)
+    raise NotImplementedError(f"no gradients on the Keras backend {backend!r}: use tensorflow, jax or torch")
+
+
+def _vjp_tensorflow(model, images, cotangents):
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(images)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = model(x, training=False)
+    return outputs.numpy(), tape.gradient(outputs, x, output_gradients=cotangents).numpy()
+
+
+def _vjp_jax(model, images, cotangents):
+    import jax
+
+    outputs, pull_back = jax.vjp(lambda x: model(x, training=False), keras.ops.convert_to_tensor(images))
+    (gradients,) = pull_back(keras.ops.convert_to_tensor(cotangents))
+    return np.asarray(outputs), np.asarray(gradients)
+
+
+def _vjp_torch(model, images, cotangents):
+    import torch
+
+    x = keras.ops.convert_to_tensor(images).requires_grad_()
+    outputs = model(x, training=False)
+    (gradients,) = torch.autograd.grad(outputs, x, keras.ops.convert_to_tensor(cotangents))
+    return outputs.detach().cpu().numpy(), gradients.cpu().numpy()
+
+
+def _layer(model: keras.Model, name: str) -> keras.Layer:
+    try:
+        return model.get_layer(name)
+    except ValueError:
+        known = ", ".join(layer.name for layer in model.layers)
+        raise ValueError(f"no layer {name!r} in {model.name}: it has {known}") from None
+
+
+def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (images[start : start + size] for start in range(0, len(images), size))
+
+
+def _summarize(output: np.ndarray, summary: str | None) -> np.ndarray:
+    if summary is None or output.ndim == 2:
+        return output
+    return getattr(output, summary)(axis=(1, 2))
