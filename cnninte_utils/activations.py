@@ -43,16 +43,16 @@ def activations(
         If a layer or the summary is unknown, or the images do not fit the model.
     """
     names = [layers] if isinstance(layers, str) else list(layers)
-    extractor = keras.Model(model.inputs, [_layer(model, name).output for name in names])
+    extractor = keras.Model(model.inputs, {name: _layer(model, name).output for name in names})
     if summary not in (None, *SUMMARIES):
         raise ValueError(f"unknown summary {summary!r}: choose one of {', '.join(SUMMARIES)} or None")
     if tuple(images.shape[1:]) != tuple(model.input_shape[1:]):
         raise ValueError(f"the model takes images of shape {model.input_shape[1:]}, got {images.shape[1:]}")
-    parts: list[list[np.ndarray]] = [[] for _ in names]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for batch in _batches(images, batch_size):
-        for part, output in zip(parts, extractor.predict_on_batch(batch), strict=True):
-            part.append(_summarize(np.asarray(output), summary))
-    arrays = {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
+        for name, output in extractor.predict_on_batch(batch).items():
+            parts[name].append(_summarize(np.asarray(output), summary))
+    arrays = {name: np.concatenate(part) for name, part in parts.items()}
     return arrays[layers] if isinstance(layers, str) else arrays
 
 

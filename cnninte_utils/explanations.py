@@ -75,7 +75,9 @@ class Explanation:
         if not self.conditions:
             return opening + "No rule applies to it, so it gets the default class, and nothing is ruled out."
         n_start, n_end = self.left(0, self.label), self.left(len(self.conditions), self.label)
-        path = ", then ".join(f"factor {c.factor} has ID {self.ids[c.factor]} ({c})" for c in self.conditions)
+        path = ", then ".join(
+            f"its ID of factor {c.factor} ({self.ids[c.factor]}) is in {c.set_text}" for c in self.conditions
+        )
         opening += (
             f"On its path {path}. Of {n_start:,} training instances of class {self.label}, {n_end:,} "
             "satisfy all of these conditions. "

@@ -26,8 +26,16 @@ class Condition:
     factor: int
     allowed: tuple[int, ...]
 
+    @property
+    def set_text(self) -> str:
+        """The allowed IDs in braces, runs shortened: {0–3, 7}."""
+        ids = np.array(self.allowed)
+        runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+        parts = (", ".join(map(str, run)) if len(run) < 3 else f"{run[0]}–{run[-1]}" for run in runs)
+        return f"{{{', '.join(parts)}}}"
+
     def __str__(self) -> str:
-        return f"f{self.factor} ∈ {{{', '.join(map(str, self.allowed))}}}"
+        return f"f{self.factor} ∈ {self.set_text}"
 
     def holds(self, ids: np.ndarray) -> np.ndarray:
         """Return which rows of `ids` (n, factors) satisfy it."""

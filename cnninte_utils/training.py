@@ -118,26 +118,22 @@ def fit_or_load(
 
 
 class _MiniBatches(keras.utils.PyDataset):
-    """Random mini-batches, `report_every` at a time; every image once before any comes again."""
+    """Random mini-batches; every image once before any comes again."""
 
     def __init__(self, split: Split, recipe: Recipe):
         super().__init__()
         rng = np.random.default_rng(recipe.seed)
         n_passes = -(-recipe.steps * recipe.batch_size // len(split))
-        self._split, self._recipe, self._n_reports = split, recipe, 0
-        self._order = np.concatenate([rng.permutation(len(split)) for _ in range(n_passes)])
+        order = np.concatenate([rng.permutation(len(split)) for _ in range(n_passes)])
+        self._split = split
+        self._rows = order[: recipe.steps * recipe.batch_size].reshape(recipe.steps, recipe.batch_size)
 
     def __len__(self) -> int:
-        return self._recipe.report_every
+        return len(self._rows)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        size = self._recipe.batch_size
-        start = (self._n_reports * len(self) + index) * size
-        batch = self._split.take(self._order[start : start + size])
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        batch = self._split.take(self._rows[step])
         return batch.images, batch.labels
-
-    def on_epoch_end(self) -> None:
-        self._n_reports += 1
 
 
 class _ProgressBar(keras.callbacks.Callback):
@@ -180,6 +176,7 @@ def _fit(
     fitted = model.fit(
         _MiniBatches(dataset.train, recipe),
         epochs=recipe.steps // recipe.report_every,
+        steps_per_epoch=recipe.report_every,
         validation_data=(validation.images, validation.labels),
         validation_batch_size=_N_VALIDATION,
         callbacks=callbacks,
