@@ -1,7 +1,5 @@
 """Layer outputs streamed in batches, and vector-Jacobian products on any Keras backend."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 
@@ -42,17 +40,13 @@ def activations(
     ValueError
         If a layer or the summary is unknown, or the images do not fit the model.
     """
-    names = [layers] if isinstance(layers, str) else list(layers)
-    extractor = keras.Model(model.inputs, {name: _layer(model, name).output for name in names})
     if summary not in (None, *SUMMARIES):
         raise ValueError(f"unknown summary {summary!r}: choose one of {', '.join(SUMMARIES)} or None")
     if tuple(images.shape[1:]) != tuple(model.input_shape[1:]):
         raise ValueError(f"the model takes images of shape {model.input_shape[1:]}, got {images.shape[1:]}")
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for batch in _batches(images, batch_size):
-        for name, output in extractor.predict_on_batch(batch).items():
-            parts[name].append(_summarize(np.asarray(output), summary))
-    arrays = {name: np.concatenate(part) for name, part in parts.items()}
+    names = [layers] if isinstance(layers, str) else list(layers)
+    outputs = {name: _summarized(_layer(model, name).output, summary) for name in names}
+    arrays = predict(keras.Model(model.inputs, outputs), images, batch_size=batch_size)
     return arrays[layers] if isinstance(layers, str) else arrays
 
 
@@ -63,7 +57,7 @@ def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) ->
     -------
     ndarray of shape (n, n_classes), float32
     """
-    return np.concatenate([np.asarray(model.predict_on_batch(b)) for b in _batches(images, batch_size)])
+    return model.predict(images, batch_size=batch_size, verbose=0)
 
 
 def vector_jacobian_product(
@@ -131,11 +125,11 @@ def _layer(model: keras.Model, name: str) -> keras.Layer:
         raise ValueError(f"no layer {name!r} in {model.name}: it has {known}") from None
 
 
-def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (images[start : start + size] for start in range(0, len(images), size))
-
-
-def _summarize(output: np.ndarray, summary: str | None) -> np.ndarray:
-    if summary is None or output.ndim == 2:
+def _summarized(output: keras.KerasTensor, summary: str | None) -> keras.KerasTensor:
+    """Reduce feature maps inside the graph; other outputs stay."""
+    if summary is None or len(output.shape) != 4:
         return output
-    return getattr(output, summary)(axis=(1, 2))
+    layers = keras.layers
+    return (
+        layers.GlobalMaxPooling2D()(output) if summary == "max" else layers.GlobalAveragePooling2D()(output)
+    )

@@ -14,7 +14,18 @@ import yaml
 
 from .artifacts import lock, read_json, write_json
 
-__all__ = ["VERDICTS", "Claim", "Record", "Run", "catalogue", "judge", "load", "report", "scoreboard"]
+__all__ = [
+    "VERDICTS",
+    "Claim",
+    "ClaimsTable",
+    "Record",
+    "Run",
+    "catalogue",
+    "judge",
+    "load",
+    "report",
+    "scoreboard",
+]
 
 REPRODUCED, FAILED, INCOMPARABLE = "reproduced", "not reproduced", "not comparable"
 VERDICTS = (REPRODUCED, FAILED, INCOMPARABLE)
@@ -118,7 +129,7 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
         return INCOMPARABLE, "not measured in this run"
     if claim.dataset not in (None, dataset):
         return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
-    if reduced:
+    if claim.dataset and reduced:
         return INCOMPARABLE, f"reduced scale: {reduced}"
     if claim.kind == "value":
         distance = _mean(here) - claim.value
@@ -128,7 +139,32 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
     return (REPRODUCED if holds else FAILED), "holds" if holds else "does not hold"
 
 
-def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | None = None) -> pd.DataFrame:
+@dataclass(frozen=True)
+class ClaimsTable:
+    """Claims with verdicts, to look at; `frame` has the values."""
+
+    frame: pd.DataFrame
+
+    def __str__(self) -> str:
+        columns = [c for c in ("paper", "here", "verdict", "reason") if c in self.frame]
+        return self.frame[columns].to_string()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colors = {REPRODUCED: "#00734f", FAILED: "#b2182b", INCOMPARABLE: "#666e76"}
+        return (
+            self.frame.style.set_properties(**{"text-align": "left", "vertical-align": "top"})
+            .map(
+                lambda verdict: f"font-weight: bold; color: {colors.get(verdict, 'inherit')}",
+                subset="verdict",
+            )
+            .set_table_attributes('style="font-size: 90%"')
+            .to_html(uuid="claims")
+        )
+
+
+def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | None = None) -> ClaimsTable:
     """Judge `measured` (claim id → value), add it to the run's ``claims.json`` and return the table.
 
     `reasons` adds a sentence to the verdict of an id.
@@ -150,7 +186,7 @@ def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | N
             Record(name, claim.value, here, verdict, reason, run.notebook, run.dataset, run.preset, run.seed)
         )
     _merge(run.folder / "claims.json", records)
-    return _table(records)
+    return ClaimsTable(_table(records))
 
 
 def load(folder: Path) -> list[Record]:

@@ -70,8 +70,8 @@ class Explanation:
 
     def to_text(self) -> str:
         """Return the explanation as one English paragraph."""
-        verdict = "correctly" if self.is_correct else f"wrongly, its class is {self.label},"
-        opening = f"The instance is {verdict} classified as {self.prediction}. "
+        how = "correctly" if self.is_correct else "wrongly"
+        opening = f"The instance, of class {self.label}, is {how} classified as {self.prediction}. "
         if not self.conditions:
             return opening + "No rule applies to it, so it gets the default class, and nothing is ruled out."
         n_start, n_end = self.left(0, self.label), self.left(len(self.conditions), self.label)

@@ -261,7 +261,7 @@ def hypothesis_grid(
                 axes[row, column], points[condition.factor], holds, labels,
                 explanation, row + 1, hypothesis, max_points,
             )  # fmt: skip
-        _label_row(axes[row], condition, row + 1)
+        _label_row(axes[row, 0], condition, row + 1)
     for ax, hypothesis in zip(axes[0], hypotheses, strict=True):
         marker = " (predicted)" if hypothesis == explanation.prediction else ""
         ax.set_title(f"{hypothesis}?{marker}", fontsize=9, loc="center")
@@ -297,11 +297,9 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
             spine.set(visible=True, color=color, linewidth=2.2)
 
 
-def _label_row(axes, condition, depth):
-    axes[0].set_axis_on()
-    axes[0].set(xticks=[], yticks=[])
+def _label_row(ax, condition, depth):
     text = f"depth {depth}\nf{condition.factor} in\n{condition.set_text}"
-    axes[0].set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
+    ax.text(-0.08, 0.5, text, transform=ax.transAxes, fontsize=7, ha="right", va="center")
 
 
 def instance_table(explanations: Sequence[Explanation], names: Sequence[str]) -> pd.DataFrame:
@@ -354,9 +352,12 @@ def score_distributions(frame: pd.DataFrame, ax: Axes, *, references: Mapping[st
     references : mapping
         Name → level, drawn as vertical lines.
     """
-    sns.stripplot(
-        frame, x="accuracy", y="method", hue="method", size=4, alpha=0.6, jitter=0.25, legend=False, ax=ax
-    )
+    order = list(dict.fromkeys(frame["method"]))
+    is_single = ~frame["method"].duplicated(keep=False)
+    options = {"x": "accuracy", "y": "method", "hue": "method", "hue_order": order, "order": order, "ax": ax}
+    options |= {"legend": False, "palette": "dark:#0072B2"}
+    sns.stripplot(frame[~is_single], size=4, alpha=0.4, jitter=0.3, **options)
+    sns.stripplot(frame[is_single], size=9, marker="D", jitter=False, **options)
     _reference_lines(ax.axvline, references)
     ax.set(xlabel="test accuracy", ylabel="")
     ax.legend(fontsize=8, loc="lower left")
@@ -384,11 +385,13 @@ def unit_profiles(activations: np.ndarray, labels: np.ndarray, class_names: Sequ
     labels : int array of shape (n,)
     """
     means = np.stack([activations[labels == k].mean(axis=0) for k in range(len(class_names))])
-    order = np.lexsort((-means.max(axis=0), means.argmax(axis=0)))
+    is_silent = means.max(axis=0) == 0
+    order = np.lexsort((-means.max(axis=0), means.argmax(axis=0), is_silent))
     image = ax.imshow(means[:, order], aspect="auto", vmin=0)
     ax.figure.colorbar(image, ax=ax, label="mean activation", pad=0.01)
     ax.set_yticks(range(len(class_names)), class_names)
-    ax.set(xlabel=f"{means.shape[1]} units, sorted by their strongest class", ylabel="class")
+    silent = f"; the last {is_silent.sum()} are silent" if is_silent.any() else ""
+    ax.set(xlabel=f"{means.shape[1]} units, sorted by their strongest class{silent}", ylabel="class")
     return ax
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .artifacts import Artifact, shows_progress
 from .datasets import ImageDataset, Split
