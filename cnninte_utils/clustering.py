@@ -34,7 +34,7 @@ def cluster(
     Notes
     -----
     HDBSCAN works on at most 4,000 rows drawn at random (its time grows with the square); a cluster has
-    at least 1 % of them, and two. The other rows join their nearest drawn row.
+    at least 1 % of them, and five. The other rows join their nearest drawn row.
     """
     if method not in CLUSTERERS:
         raise ValueError(f"unknown clusterer {method!r}: choose one of {', '.join(CLUSTERERS)}")
@@ -53,7 +53,7 @@ def _hdbscan(points: np.ndarray, n_clusters: int, random_state: int) -> np.ndarr
     rng = np.random.default_rng(random_state)
     drawn = rng.permutation(len(points))[:_MAX_SAMPLE]
     sample = points[drawn]
-    smallest = max(2, round(_MIN_SHARE * len(sample)))
+    smallest = max(5, round(_MIN_SHARE * len(sample)))
     found = HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(sample)
     found[found < 0] = found.max() + 1
     if len(drawn) == len(points):

@@ -190,6 +190,8 @@ class MetaTree(ClassifierMixin, BaseEstimator):
 
     def _best_splits(self, level, counts):
         """Yield (node, factor, goes_left, class counts on the left) for the nodes worth splitting."""
+        if counts.shape[2] < 2:
+            return
         sides = self._candidate_sides(counts)
         left = np.einsum("nksi,nkic->nksc", sides, counts, optimize=True)
         total = counts.sum(axis=2)[:, :, None]

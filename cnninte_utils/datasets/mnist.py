@@ -1,6 +1,7 @@
 """MNIST: 70,000 handwritten digits (LeCun, Bottou, Bengio, Haffner 1998), split as in paper A."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _LAYOUT if name in archive}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is damaged ({error}): remove it and run `cnninte data fetch mnist`"
         ) from None

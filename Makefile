@@ -1,0 +1,30 @@
+.PHONY: run test lab bench clean
+VENV := .venv
+PYTHON ?= python3
+
+run: $(VENV)/.installed ## the whole series at quick, on embedded data
+	$(VENV)/bin/cnninte run
+
+test: $(VENV)/.installed ## lint, import contracts, unit tests, committed notebooks
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest
+	CNNINTE_RUN_DIR=$$(mktemp -d) $(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
+
+lab: $(VENV)/.installed ## JupyterLab with the series' kernel
+	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"
+	$(VENV)/bin/jupyter lab notebooks
+
+bench: $(VENV)/.installed ## ratios against a plain script and LIME
+	$(VENV)/bin/python benchmarks/bench_cnn_inte.py
+
+clean: ## runs, learners' copies, trained networks, the environment
+	-$(VENV)/bin/cnninte clean
+	rm -rf $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --no-deps -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

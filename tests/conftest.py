@@ -1,0 +1,22 @@
+"""Every test has a cache of its own and no data folder but the one it names."""
+
+import os
+
+import pytest
+
+REAL_DATA = os.environ.get("CNNINTE_DATA")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNNINTE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CNNINTE_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.delenv("CNNINTE_DATA", raising=False)
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """Give back the folder of real data packs, or skip and say why."""
+    if not REAL_DATA:
+        pytest.skip("needs real data: set CNNINTE_DATA to a folder with mnist/mnist.npz")
+    monkeypatch.setenv("CNNINTE_DATA", os.path.abspath(REAL_DATA))
