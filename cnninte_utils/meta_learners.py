@@ -17,6 +17,7 @@ __all__ = ["CRITERIA", "SPLITS", "Condition", "DecisionSet", "MetaTree", "Rule",
 CRITERIA = ("gini", "entropy")
 SPLITS = ("ordered", "nominal")
 _MAX_IDS_FOR_ALL_SUBSETS = 12
+_NODES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,17 @@ class Tree:
         """The longest path, in conditions."""
         return max(len(self.path(leaf)) for leaf in self.leaves)
 
-    def apply(self, ids: np.ndarray) -> np.ndarray:
-        """Return the leaf that each row of `ids` (n, factors) ends in."""
+    def apply(self, ids: np.ndarray, max_depth: int | None = None) -> np.ndarray:
+        """Return the leaf that each row of `ids` (n, factors) ends in, or its node at `max_depth`."""
         node = np.zeros(len(ids), dtype=np.intp)
         rows = np.arange(len(ids))
-        while True:
-            rows = rows[self.factor[node[rows]] >= 0]
-            if not len(rows):
-                return node
+        depth = 0
+        while depth != max_depth and len(rows := rows[self.factor[node[rows]] >= 0]):
             here = node[rows]
             is_left = self.goes_left[here, ids[rows, self.factor[here]]]
             node[rows] = np.where(is_left, self.left[here], self.right[here])
+            depth += 1
+        return node
 
     def path(self, leaf: int) -> tuple[Condition, ...]:
         """Return the conditions from the root to `leaf`."""
@@ -144,30 +145,36 @@ class MetaTree(ClassifierMixin, BaseEstimator):
         self.splits = splits
         self.numbering = numbering
 
-    def fit(self, ids, labels):
-        """Grow the tree on `ids` (n, factors), integers from 0, and `labels` (n,)."""
+    def fit(self, ids, labels, sample_weight=None):
+        """Grow the tree on `ids` (n, factors), integers from 0, and `labels` (n,).
+
+        `sample_weight`, whole numbers, lets one row stand for many equal ones.
+        """
         _check_choice("criterion", self.criterion, CRITERIA)
         _check_choice("splits", self.splits, SPLITS)
         ids = np.asarray(ids)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         shape = (ids.shape[1], int(ids.max()) + 1, len(self.classes_))
         cells = ids * shape[2] + codes[:, None]
-        nodes = [_Node(np.bincount(codes, minlength=shape[2]))]
+        nodes = [_Node(np.bincount(codes, sample_weight, shape[2]))]
         node_of_row = np.zeros(len(ids), dtype=np.intp)
         level, depth = np.array([0]), 0
         while len(level) and depth != self.max_depth:
-            position = np.full(len(nodes), -1)
-            position[level] = np.arange(len(level))
-            counts = _class_counts(cells, position[node_of_row], len(level), shape)
-            children = []
-            for node, factor, goes_left, counts_left in self._best_splits(level, counts):
-                nodes[node] = replace(
-                    nodes[node], factor=factor, goes_left=goes_left, left=len(nodes), right=len(nodes) + 1
-                )
-                children += [len(nodes), len(nodes) + 1]
-                nodes += [_Node(counts_left), _Node(nodes[node].counts - counts_left)]
+            children: list[int] = []
+            for part in np.array_split(level, -(-len(level) // _NODES_AT_ONCE)):
+                position = np.full(len(nodes), -1)
+                position[part] = np.arange(len(part))
+                counts = _class_counts(cells, position[node_of_row], len(part), shape, sample_weight)
+                for node, factor, goes_left, counts_left in self._best_splits(part, counts):
+                    left, right = len(nodes), len(nodes) + 1
+                    nodes += [_Node(counts_left), _Node(nodes[node].counts - counts_left)]
+                    nodes[node] = replace(
+                        nodes[node], factor=factor, goes_left=goes_left, left=left, right=right
+                    )
+                    children += [left, right]
             node_of_row = _descend(nodes, node_of_row, ids)
-            level, depth = np.array(children, dtype=np.intp), depth + 1
+            impure = [node for node in children if (nodes[node].counts > 0).sum() > 1]
+            level, depth = np.array(impure, dtype=np.intp), depth + 1
         self.tree_ = _as_tree(nodes, shape[1])
         return self
 
@@ -207,7 +214,7 @@ class MetaTree(ClassifierMixin, BaseEstimator):
             if flat[i, best[i]] > 1e-9 * counts[i, 0].sum():
                 chosen = i, factors[i], candidates[i]
                 side = sides[np.minimum(i, len(sides) - 1), factors[i], candidates[i]]
-                yield int(node), int(factors[i]), side.astype(bool), left[chosen].astype(np.int64)
+                yield int(node), int(factors[i]), side.astype(bool), left[chosen]
 
     def _candidate_sides(self, counts):
         """Return 0/1 of shape (nodes or 1, factors, candidates, ids): which IDs go left."""
@@ -238,8 +245,11 @@ def _as_tree(nodes: list[_Node], n_ids: int) -> Tree:
     for i, node in enumerate(nodes):
         if node.goes_left is not None:
             goes_left[i] = node.goes_left
-    columns = (np.array([getattr(n, name) for n in nodes]) for name in ("left", "right", "counts"))
-    return Tree(np.array([n.factor for n in nodes]), goes_left, *columns)
+    factor, left, right = (
+        np.array([getattr(n, name) for n in nodes]) for name in ("factor", "left", "right")
+    )
+    counts = np.rint([n.counts for n in nodes]).astype(np.int64)
+    return Tree(factor, goes_left, left, right, counts)
 
 
 def _descend(nodes: list[_Node], node_of_row: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -253,13 +263,14 @@ def _descend(nodes: list[_Node], node_of_row: np.ndarray, ids: np.ndarray) -> np
     return moved
 
 
-def _class_counts(cells, position, n_nodes, shape):
+def _class_counts(cells, position, n_nodes, shape, weights):
     """Count instances by (node, factor, ID, class); rows whose position is -1 are left out."""
     n_factors, n_ids, n_classes = shape
     rows = np.flatnonzero(position >= 0)
     offset = position[rows] * (n_ids * n_classes)
+    weights = None if weights is None else weights[rows]
     counts = [
-        np.bincount(offset + cells[rows, f], minlength=n_nodes * n_ids * n_classes) for f in range(n_factors)
+        np.bincount(offset + cells[rows, f], weights, n_nodes * n_ids * n_classes) for f in range(n_factors)
     ]
     return np.stack([c.reshape(n_nodes, n_ids, n_classes) for c in counts], axis=1).astype(float)
 

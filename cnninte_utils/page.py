@@ -53,13 +53,13 @@ def _index_values(out: Path, records: list[dict]) -> dict[str, Any]:
             for paper, title in _PAPERS.items()
         },
         "counts": {v: int((board["verdict"] == v).sum()) for v in claims.VERDICTS},
-        "notebooks": [record | {"figures": _figures(out, record["name"])} for record in records],
+        "notebooks": [record | {"figures": _figures(out, record)} for record in records],
     }
 
 
-def _figures(out: Path, name: str) -> list[dict[str, str]]:
-    """Return the figures that a notebook saved, whatever the seed if its name has none."""
-    pattern = f"{name}.*.png" if ".seed" in name else f"{name}.seed*.png"
+def _figures(out: Path, record: dict) -> list[dict[str, str]]:
+    """Return the figures that an execution saved; without a parameter its seed is 0."""
+    pattern = f"{record['notebook']}.seed{record['parameters'].get('seed', 0)}.*.png"
     return [
         {"path": f"figures/{path.name}"}
         | read_json(path.with_suffix(".json"), {"title": path.stem, "alt": ""})

@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from .meta_learners import MetaTree, Tree
 
-__all__ = ["climb_numbering", "lookup_accuracy", "near_optimal_tree", "random_numbering"]
+__all__ = ["climb_numbering", "distinct_rows", "lookup_accuracy", "near_optimal_tree", "random_numbering"]
 
 
 def random_numbering(n_factors: int, n_ids: int, random_state=None) -> np.ndarray:
@@ -21,6 +21,19 @@ def random_numbering(n_factors: int, n_ids: int, random_state=None) -> np.ndarra
     """
     rng = check_random_state(random_state)
     return np.stack([rng.permutation(n_ids) for _ in range(n_factors)])
+
+
+def distinct_rows(ids: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Merge instances with equal IDs and label: what a tree learns from them is the same, sooner.
+
+    Returns
+    -------
+    ids, labels, sample_weight
+        To be handed to ``fit`` and ``score`` of a tree.
+    """
+    rows, counts, classes = _grouped(ids, labels)
+    row, code = np.nonzero(counts)
+    return rows[row], classes[code], counts[row, code]
 
 
 def climb_numbering(
@@ -45,16 +58,17 @@ def climb_numbering(
         The fitted tree with its `numbering`.
     """
     rng = check_random_state(random_state)
+    problem = distinct_rows(ids, labels)
     n_factors, n_ids = ids.shape[1], int(ids.max()) + 1
     numbering = np.tile(np.arange(n_ids), (n_factors, 1))
-    best = _with_numbering(tree, numbering).fit(ids, labels)
-    best_score = best.score(ids, labels)
+    best = _with_numbering(tree, numbering).fit(*problem)
+    best_score = best.score(*problem)
     for _ in range(n_steps):
         factor, (a, b) = rng.randint(n_factors), rng.choice(n_ids, 2, replace=False)
         tried = best.numbering.copy()
         tried[factor, [a, b]] = tried[factor, [b, a]]
-        candidate = _with_numbering(tree, tried).fit(ids, labels)
-        score = candidate.score(ids, labels)
+        candidate = _with_numbering(tree, tried).fit(*problem)
+        score = candidate.score(*problem)
         if score >= best_score:
             best, best_score = candidate, score
     return best
@@ -109,7 +123,7 @@ def near_optimal_tree(
     Carreira-Perpiñán and Tavallali 2018, "Alternating optimization of decision trees" (the sweep).
     """
     rng = check_random_state(random_state)
-    start = MetaTree(max_depth, "entropy", "nominal").fit(ids, labels)
+    start = MetaTree(max_depth, "entropy", "nominal").fit(*distinct_rows(ids, labels))
     search = _Search(*_grouped(ids, labels)[:2], max_depth)
     best = search.sweep(search.from_tree(start.tree_))
     for _ in range(n_rounds):

@@ -164,3 +164,12 @@ def test_errors_and_cloning():
     with pytest.raises(ValueError, match="IDs must be from 0 to 2, got 0 to 3"):
         MetaTree().fit(TOY, list("AABBBC")).predict(TOY + 1 * (TOY == 2))
     assert clone(MetaTree(3, "gini")).get_params() == MetaTree(3, "gini").get_params()
+
+
+@pytest.mark.parametrize("splits", SPLITS)
+def test_a_grown_tree_contains_all_shallower_ones(splits):
+    ids, labels = random_problem(8)
+    grown = MetaTree(6, splits=splits).fit(ids, labels)
+    for depth in range(7):
+        cut = grown.tree_.classes[grown.tree_.apply(ids, max_depth=depth)]
+        assert np.array_equal(cut, MetaTree(depth, splits=splits).fit(ids, labels).predict(ids))

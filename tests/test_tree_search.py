@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from cnninte_utils.meta_learners import MetaTree
-from cnninte_utils.tree_search import climb_numbering, lookup_accuracy, near_optimal_tree, random_numbering
+from cnninte_utils.tree_search import (
+    climb_numbering,
+    distinct_rows,
+    lookup_accuracy,
+    near_optimal_tree,
+    random_numbering,
+)
 
 
 def problem(seed, n=300, n_factors=3, n_ids=4, n_classes=3):
@@ -72,3 +78,14 @@ def test_random_numbering_is_permutations():
     numbering = random_numbering(5, 7, 0)
     assert np.array_equal(np.sort(numbering, axis=1), np.tile(np.arange(7), (5, 1)))
     assert not np.array_equal(numbering[0], numbering[1])
+
+
+@pytest.mark.parametrize("splits", ["ordered", "nominal"])
+def test_merged_rows_give_the_same_tree(splits):
+    ids, labels = problem(3, n=900)
+    merged = distinct_rows(ids, labels)
+    assert merged[2].sum() == 900
+    assert len(merged[0]) < 200
+    a, b = MetaTree(4, splits=splits).fit(ids, labels), MetaTree(4, splits=splits).fit(*merged)
+    assert np.array_equal(a.tree_.counts, b.tree_.counts)
+    assert a.score(ids, labels) == pytest.approx(b.score(*merged))

@@ -1,0 +1,86 @@
+"""The committed notebooks: in shape, in step with series and presets, from one clean run."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from cnninte_utils import series
+
+ROOT = Path(__file__).resolve().parent.parent
+SERIES = series.load_series(ROOT)
+PATHS = [n.path for n in SERIES]
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def code_cells(path):
+    return [c for c in load(path)["cells"] if c["cell_type"] == "code"]
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def test_series_and_folder_name_the_same_notebooks():
+    assert sorted(PATHS) == sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("preset", series.PRESETS)
+def test_presets_fit_the_notebooks(preset):
+    tasks = series.plan(SERIES, preset, ROOT / "runs")
+    for task in tasks:
+        assert task.parameters.get("preset", "quick") == preset
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_cells_are_few_and_short(path):
+    lengths = [
+        sum(bool(line.strip()) for line in "".join(c["source"]).splitlines()) for c in code_cells(path)
+    ]
+    assert len(lengths) <= 30
+    assert statistics.median(lengths) <= 6
+    assert sorted(lengths)[int(0.9 * (len(lengths) - 1))] <= 18
+    assert max(lengths) <= 40
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_parameters_are_typed_and_explained(path):
+    declared = series.declared_parameters(path)
+    assert "preset" in declared
+    for name, parameter in declared.items():
+        assert parameter.type != "None", name
+        assert parameter.help, name
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_every_notebook_has_its_parts(path):
+    text = "\n".join("".join(c["source"]) for c in load(path)["cells"] if c["cell_type"] == "markdown")
+    for part in ("**Aim.**", "**You will**", "| **Paper** |", "toy", "## Exercises", "**1. Predict.**",
+                 "**2. Perturb.**", "**3. Extend.**", "## Recap", "**Next:**", "Paper against"):  # fmt: skip
+        assert part in text, part
+    assert sum("solution" in tags(c) for c in code_cells(path)) == 3
+    assert any("nbval-check-output" in tags(c) for c in code_cells(path))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_outputs_are_of_one_clean_run(path):
+    cells = code_cells(path)
+    assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [o for c in cells for o in c["outputs"]]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    assert any("image/png" in o.get("data", {}) for c in cells[:5] for o in c["outputs"])
+    assert path.stat().st_size < 2**20
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_links_lead_somewhere(path):
+    import re
+
+    for cell in load(path)["cells"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", "".join(cell["source"])):
+            if cell["cell_type"] == "markdown":
+                assert (path.parent / target).exists(), target
