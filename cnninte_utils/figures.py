@@ -50,18 +50,20 @@ def use_style() -> None:
     plt.style.use("cnninte_utils.series")
 
 
-def save(figure: Figure, run: Run, slug: str, *, title: str, alt: str) -> Figure:
-    """Write a figure into the run's ``figures`` folder as PNG, with its title and alternative text.
+def save(figure: Figure, run: Run, slug: str, title: str, alt: str) -> Figure:
+    """Put the title on a figure and write it into the run's ``figures`` folder as PNG.
 
     Parameters
     ----------
     slug : str
         The rest of the file name, e.g. ``"learning_curves"``.
     title : str
-        What the figure states.
+        What the figure states; a figure that has a title keeps it.
     alt : str
         What is to be seen, for those who cannot see it.
     """
+    if not figure.get_suptitle():
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     path = run.folder / "figures" / f"{run.name}.{slug}.png"
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Title": title, "Description": alt})

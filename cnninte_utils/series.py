@@ -413,6 +413,8 @@ def _is_done(task: Task, record: dict, identity: str) -> bool:
 def _normalised(path: Path) -> dict:
     """Read an executed notebook and keep what readers need: no timings, no stderr, stable ids."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
+    marker = "papermill-error-cell-tag"
+    notebook["cells"] = [c for c in notebook["cells"] if marker not in c["metadata"].get("tags", [])]
     for number, cell in enumerate(notebook["cells"]):
         kept = {name: cell["metadata"][name] for name in ("tags", "jupyter") if cell["metadata"].get(name)}
         cell["id"], cell["metadata"] = f"cell-{number:02d}", kept
@@ -495,7 +497,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
                 n_workers=1,
                 threads_per_worker=jobs,
                 processes=False,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs="error",
             ) as cluster,
             Client(cluster) as client,

@@ -42,7 +42,8 @@ def test_use_style_sets_the_look():
 
 def test_save_writes_picture_title_and_alternative_text(ax):
     run = claims.Run("10_x", "quick", "digits", 3)
-    assert figures.save(ax.figure, run, "slug", title="A title", alt="What is seen") is ax.figure
+    assert figures.save(ax.figure, run, "slug", "A title", "What is seen") is ax.figure
+    assert ax.figure.get_suptitle() == "A title"
     folder = run.folder / "figures"
     assert (folder / "10_x.seed3.slug.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "10_x.seed3.slug.json").read_text()) == {

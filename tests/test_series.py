@@ -174,7 +174,7 @@ def test_running_dask_scheduler_is_used(tmp_path):
 
     root = make_project(tmp_path)
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
     ) as c:
         results = series.run(plan(root, "10"), scheduler=c.scheduler_address, tell=lambda line: None)
     assert statuses(results) == {"10_a": ("done", False)}
