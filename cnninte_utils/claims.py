@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from .artifacts import lock, read_json, write_json
+from .measures import mean_sd
 
 __all__ = [
     "VERDICTS",
@@ -228,8 +229,7 @@ def _summarise(claim: Claim, records: list[Record]) -> dict[str, Any]:
 def _pool(claim: Claim, values: list[Any]) -> Any:
     if claim.kind != "value":
         return all(value == claim.value for value in values) if claim.kind == "ordering" else values[0]
-    means = pd.Series([_mean(value) for value in values if value is not None])
-    return {"mean": float(means.mean()), "sd": float(means.std(ddof=1)), "n": len(means)}
+    return mean_sd([_mean(value) for value in values if value is not None])
 
 
 def _merge(path: Path, records: list[Record]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import artifacts, series
+from . import artifacts, runner, series
 
 __all__ = ["main"]
 
@@ -55,7 +55,7 @@ def run(notebooks, preset, overrides, seeds, jobs, scheduler, force, out):
     tasks = series.plan(chosen, preset, folder, overrides=dict(overrides), seeds=_integers(seeds))
     click.echo(f"running {len(tasks)} notebooks at {preset} → {_relative(folder)}")
     try:
-        results = series.run(
+        results = runner.run(
             tasks, jobs=jobs or _default_jobs(), scheduler=scheduler, force=force, tell=click.echo
         )
     except KeyboardInterrupt:
@@ -64,7 +64,7 @@ def run(notebooks, preset, overrides, seeds, jobs, scheduler, force, out):
     _finish(folder, results)
 
 
-def _finish(folder: Path, results: list[tuple[series.Record, bool]]) -> None:
+def _finish(folder: Path, results: list[tuple[runner.Record, bool]]) -> None:
     from .page import write_pages
 
     index = write_pages(folder)

@@ -7,6 +7,8 @@ import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from cnninte_utils import series
+
 PARAMETERS = """n: int = 3  # a number
 rate: float = 0.5  # a ratio
 word: str = "a"  # a word
@@ -59,3 +61,9 @@ def printed(path: Path) -> str:
     """Return everything that an executed notebook printed."""
     cells = json.loads(path.read_text())["cells"]
     return "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
+
+
+def plan(root: Path, *names: str, preset: str = "quick", **options) -> list[series.Task]:
+    """Return the tasks of a run of this project."""
+    chosen = series.select(series.load_series(root), names)
+    return series.plan(chosen, preset, root / "runs" / preset, **options)

@@ -4,7 +4,7 @@ import re
 import pytest
 from project import make_project
 
-from cnninte_utils import series
+from cnninte_utils import runner, series
 from cnninte_utils.claims import Run, report
 from cnninte_utils.page import write_pages
 
@@ -15,7 +15,7 @@ def out(tmp_path, monkeypatch):
     out = root / "runs/quick"
     monkeypatch.setenv("CNNINTE_RUN_DIR", str(out))
     chosen = series.select(series.load_series(root), ["10", "20"])
-    series.run(series.plan(chosen, "quick", out), tell=lambda line: None)
+    runner.run(series.plan(chosen, "quick", out), tell=lambda line: None)
     report(
         {"cnn_inte.cnn_accuracy": 0.5},
         Run("10_a", "quick", "mnist", 0),
