@@ -219,6 +219,8 @@ def _summarise(claim: Claim, records: list[Record]) -> dict[str, Any]:
         if len(records) > 1 and verdict != INCOMPARABLE:
             here = _pool(claim, [r.here for r in records])
             verdict, reason = judge(claim, here, dataset=records[0].dataset)
+            detail = records[0].reason.partition("; ")[2]
+            reason += f"; seed {records[0].seed}: {detail}" if detail else ""
         elif len(records) > 1:
             here = _pool(claim, [r.here for r in records])
         data = f"{records[0].dataset}, {records[0].preset}"
