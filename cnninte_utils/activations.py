@@ -1,9 +1,11 @@
 """Layer outputs streamed in batches, and vector-Jacobian products on any Keras backend."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
-__all__ = ["SUMMARIES", "activations", "predict", "vector_jacobian_product"]
+__all__ = ["SUMMARIES", "activations", "compiled", "predict", "vector_jacobian_product", "vjp"]
 
 SUMMARIES = ("max", "mean")
 
@@ -80,41 +82,71 @@ def vector_jacobian_product(
     outputs : ndarray
     gradients : ndarray of the images' shape
     """
+    x, v = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(cotangents)
+    outputs, gradients = vjp(lambda images: model(images, training=False), x, v)
+    return keras.ops.convert_to_numpy(outputs), keras.ops.convert_to_numpy(gradients)
+
+
+def vjp(function: Callable, x, v) -> tuple:
+    r"""Return :math:`f(x)` and :math:`J(x)^T v`, tensors of the backend, for tensors x and v.
+
+    Parameters
+    ----------
+    function : callable
+        Tensor → tensor, in Keras operations.
+    """
+    return _on_backend({"tensorflow": _vjp_tensorflow, "jax": _vjp_jax, "torch": _vjp_torch})(function, x, v)
+
+
+def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
+    """Return an array → array version of a tensor → tensor function.
+
+    TensorFlow and JAX compile it, and leave out what its result does not depend on.
+    """
+
+    def tensorflow():
+        import tensorflow as tf
+
+        return tf.function(function, reduce_retracing=True)
+
+    def jax():
+        import jax
+
+        return jax.jit(function)
+
+    run = _on_backend({"tensorflow": tensorflow, "jax": jax, "torch": lambda: function})()
+    return lambda x: keras.ops.convert_to_numpy(run(keras.ops.convert_to_tensor(x)))
+
+
+def _on_backend(implementations: dict[str, Callable]) -> Callable:
     backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return _vjp_tensorflow(model, images, cotangents)
-    if backend == "jax":
-        return _vjp_jax(model, images, cotangents)
-    if backend == "torch":
-        return _vjp_torch(model, images, cotangents)
-    raise NotImplementedError(f"no gradients on the Keras backend {backend!r}: use tensorflow, jax or torch")
+    if backend not in implementations:
+        raise NotImplementedError(f"no gradients on the backend {backend!r}: use tensorflow, jax or torch")
+    return implementations[backend]
 
 
-def _vjp_tensorflow(model, images, cotangents):
+def _vjp_tensorflow(function, x, v):
     import tensorflow as tf
 
-    x = tf.convert_to_tensor(images)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        outputs = model(x, training=False)
-    return outputs.numpy(), tape.gradient(outputs, x, output_gradients=cotangents).numpy()
+        outputs = function(x)
+    return outputs, tape.gradient(outputs, x, output_gradients=v)
 
 
-def _vjp_jax(model, images, cotangents):
+def _vjp_jax(function, x, v):
     import jax
 
-    outputs, pull_back = jax.vjp(lambda x: model(x, training=False), keras.ops.convert_to_tensor(images))
-    (gradients,) = pull_back(keras.ops.convert_to_tensor(cotangents))
-    return np.asarray(outputs), np.asarray(gradients)
+    outputs, pull_back = jax.vjp(function, x)
+    return outputs, pull_back(v)[0]
 
 
-def _vjp_torch(model, images, cotangents):
+def _vjp_torch(function, x, v):
     import torch
 
-    x = keras.ops.convert_to_tensor(images).requires_grad_()
-    outputs = model(x, training=False)
-    (gradients,) = torch.autograd.grad(outputs, x, keras.ops.convert_to_tensor(cotangents))
-    return outputs.detach().cpu().numpy(), gradients.cpu().numpy()
+    x = x.detach().requires_grad_()
+    outputs = function(x)
+    return outputs.detach(), torch.autograd.grad(outputs, x, v)[0]
 
 
 def _layer(model: keras.Model, name: str) -> keras.Layer:

@@ -3,8 +3,23 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.stats import rankdata
 
-__all__ = ["agreement", "mean_sd", "separability", "share_separated"]
+__all__ = [
+    "agreement",
+    "bootstrap_interval",
+    "continuity",
+    "mean_sd",
+    "neighborhood_hit",
+    "neighborhood_hits",
+    "rank_correlations",
+    "separability",
+    "share_separated",
+    "trustworthiness",
+]
+
+_ROWS_AT_A_TIME = 500
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
@@ -96,3 +111,125 @@ def mean_sd(values: Sequence[float]) -> dict[str, float | int]:
     values = np.asarray(values, dtype=float)
     sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return {"mean": float(values.mean()), "sd": sd, "n": len(values)}
+
+
+def neighborhood_hit(
+    points: np.ndarray, labels: np.ndarray, n_neighbors: int = 5, *, metric: str = "euclidean"
+) -> float:
+    r"""Return the mean share of a point's nearest neighbours that have its label.
+
+    .. math:: NH = \frac1n \sum_i \frac{|\{j \in N_k(i) : l_j = l_i\}|}{k}
+
+    Parameters as for :func:`neighborhood_hits`.
+
+    Returns
+    -------
+    float in [0, 1]
+        1 for classes that lie apart; about the share of the class where labels do not matter.
+
+    References
+    ----------
+    Paulovich et al. 2008; Wang, Liu 2024, Section 3.
+
+    Examples
+    --------
+    >>> neighborhood_hit(np.array([[0.0], [1.0], [5.0], [6.5]]), np.array([0, 0, 1, 1]), 1)
+    1.0
+    """
+    return float(neighborhood_hits(points, labels, n_neighbors, metric=metric).mean())
+
+
+def neighborhood_hits(
+    points: np.ndarray, labels: np.ndarray, n_neighbors: int = 5, *, metric: str = "euclidean"
+) -> np.ndarray:
+    """Return, for each point, the share of its nearest neighbours that have its label.
+
+    A point is not its own neighbour, even if others lie on it. Where points tie for the last places, each
+    of them counts by the chance of getting one.
+
+    Parameters
+    ----------
+    points : float array of shape (n, dimensions)
+        Or the distances (n, n), if the metric is "precomputed".
+    labels : array of shape (n,)
+    n_neighbors : int
+        From 1 to n - 1.
+    metric : {"euclidean", "precomputed"}
+
+    Returns
+    -------
+    float array of shape (n,), in [0, 1]
+    """
+    points, labels = np.asarray(points), np.asarray(labels)
+    n = len(points)
+    if labels.shape != (n,):
+        raise ValueError(f"{n} points but labels of shape {labels.shape}")
+    if not 1 <= n_neighbors < n:
+        raise ValueError(f"n_neighbors must be from 1 to {n - 1} for {n} points, got {n_neighbors}")
+    if metric not in ("euclidean", "precomputed"):
+        raise ValueError(f"unknown metric {metric!r}: choose euclidean or precomputed")
+    if metric == "precomputed" and points.shape != (n, n):
+        raise ValueError(f"precomputed distances must be ({n}, {n}), got {points.shape}")
+    hits = np.empty(n)
+    for start in range(0, n, _ROWS_AT_A_TIME):
+        rows = np.arange(start, min(n, start + _ROWS_AT_A_TIME))
+        distances = points[rows].astype(float) if metric == "precomputed" else cdist(points[rows], points)
+        distances[np.arange(len(rows)), rows] = np.inf
+        hits[rows] = _hits(distances, labels[rows, None] == labels, n_neighbors)
+    return hits
+
+
+def _hits(distances: np.ndarray, is_same: np.ndarray, k: int) -> np.ndarray:
+    farthest = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
+    is_closer, is_tied = distances < farthest, distances == farthest
+    places = k - is_closer.sum(axis=1)
+    share = (is_tied & is_same).sum(axis=1) / is_tied.sum(axis=1)
+    return ((is_closer & is_same).sum(axis=1) + places * share) / k
+
+
+def trustworthiness(features: np.ndarray, embedded: np.ndarray, n_neighbors: int = 5) -> float:
+    """Return how far neighbours in the embedding were neighbours before, in [0, 1] (scikit-learn's)."""
+    from sklearn.manifold import trustworthiness as measure
+
+    return float(measure(features, embedded, n_neighbors=n_neighbors))
+
+
+def continuity(features: np.ndarray, embedded: np.ndarray, n_neighbors: int = 5) -> float:
+    """Return how far neighbours before are neighbours in the embedding, in [0, 1].
+
+    Trustworthiness with the two spaces exchanged (Venna, Kaski 2001).
+    """
+    return trustworthiness(embedded, features, n_neighbors)
+
+
+def bootstrap_interval(
+    values: np.ndarray, *, level: float = 0.95, n_resamples: int = 2_000, random_state: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of values (n,)."""
+    values = np.asarray(values, dtype=float)
+    rng = np.random.default_rng(random_state)
+    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_resamples)
+    low, high = np.quantile(weights @ values / len(values), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def rank_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return Spearman's rank correlation of each row of a with the same row of b.
+
+    Parameters
+    ----------
+    a, b : arrays of shape (n, ...)
+        Rows are flattened.
+
+    Returns
+    -------
+    float array of shape (n,), in [-1, 1]
+        NaN where a row is constant.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"expected arrays of one shape, got {a.shape} and {b.shape}")
+    ranks = [rankdata(x.reshape(len(x), -1), axis=1) for x in (a, b)]
+    centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
+    norms = [np.sqrt((c**2).sum(axis=1)) for c in centred]
+    products, scale = (centred[0] * centred[1]).sum(axis=1), norms[0] * norms[1]
+    return np.divide(products, scale, out=np.full(len(a), np.nan), where=scale > 0)

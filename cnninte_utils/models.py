@@ -1,10 +1,25 @@
 """The papers' networks, built by name as flat functional Keras models with the papers' layer names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 
-__all__ = ["BUILDERS", "build", "mnist_cnn"]
+from .layers import GroupedConv2D, LocalResponseNormalization
+
+__all__ = ["BUILDERS", "HEADS", "LAYERS", "alexnet", "build", "mnist_cnn", "vgg19"]
+
+HEADS = ("flat", "fc", "pooling")
+LAYERS = {
+    "alexnet": ("maxpool1", "maxpool2", "conv3", "conv4", "maxpool5"),
+    "vgg19": ("maxpool1", "maxpool2", "maxpool3", "maxpool4", "maxpool5"),
+}
+"""The five layers of each network that paper B looks at."""
+
+_ALEXNETS = {
+    "caffe": {"filters": (96, 256, 384, 384, 256), "groups": (1, 2, 1, 2, 2), "has_lrn": True},
+    "one_tower": {"filters": (64, 192, 384, 256, 256), "groups": (1, 1, 1, 1, 1), "has_lrn": False},
+}
+_VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 
 
 def mnist_cnn(input_shape: tuple[int, int, int] = (28, 28, 1), n_classes: int = 10) -> keras.Model:
@@ -49,7 +64,155 @@ def mnist_cnn(input_shape: tuple[int, int, int] = (28, 28, 1), n_classes: int = 
     return keras.Model(image, layers.Softmax(name="softmax")(x), name="mnist_cnn")
 
 
-BUILDERS: dict[str, Callable[..., keras.Model]] = {"mnist_cnn": mnist_cnn}
+def alexnet(
+    *,
+    input_size: int = 224,
+    n_classes: int = 10,
+    width: float = 1.0,
+    variant: str = "caffe",
+    head: str = "flat",
+    padding: str = "same",
+    first_kernel: int = 11,
+    first_stride: int = 4,
+    batch_norm: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
+    """Build AlexNet: image → class probabilities.
+
+    Five convolutions (conv1 … conv5, each with its ReLU), max-pooling after the first, second and fifth
+    (maxpool1, maxpool2, maxpool5), a head.
+
+    Parameters
+    ----------
+    input_size : int
+        Height and width of the images.
+    n_classes : int
+    width : float
+        Fraction of the published numbers of filters and neurons.
+    variant : {"caffe", "one_tower"}
+        96-256-384-384-256 filters with two groups in conv2, conv4 and conv5 and local response
+        normalisation after the first two (papers A of 2012 and B); or 64-192-384-256-256 without either
+        (part C).
+    head : {"flat", "fc", "pooling"}
+        Flattened maxpool5 → classes (9,216 → 10 at 224, as in paper B); fc6 and fc7 of 4,096 with
+        dropout ½ between; or global average pooling → classes, for any input size.
+    padding : {"same", "valid"}
+        Of conv1.
+    first_kernel, first_stride : int
+        Of conv1: 11 and 4; Zeiler & Fergus changed them to 7 and 2.
+    batch_norm : bool
+        Normalise every convolution before its ReLU (AlexNet-B); the ReLUs are then layers of their own.
+    mean, std : sequence of three floats, optional
+        Of the pixels in [0, 1] that the weights were trained with; the network's first layer applies them.
+        By default pixels go in as they are.
+
+    Returns
+    -------
+    keras.Model
+        (n, input_size, input_size, 3) in [0, 1] → (n, n_classes) probabilities.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton 2012. Zeiler, Fergus 2014, Section 4.1. Wang, Liu 2024, Section 3.
+    """
+    plan = _choose("variant", variant, _ALEXNETS)
+    image, x = _start(input_size, mean, std)
+    for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):
+        kernel, stride = (first_kernel, first_stride) if step == 1 else (5 if step == 2 else 3, 1)
+        x = _convolution(
+            x, _scaled(n_filters, width), kernel, f"conv{step}", batch_norm,
+            strides=stride, groups=groups, padding=padding if step == 1 else "same",
+        )  # fmt: skip
+        if plan["has_lrn"] and step <= 2:
+            x = LocalResponseNormalization(name=f"lrn{step}")(x)
+        if step in (1, 2, 5):
+            x = keras.layers.MaxPooling2D(3, 2, name=f"maxpool{step}")(x)
+    return keras.Model(image, _head(x, head, n_classes, width), name="alexnet")
+
+
+def vgg19(
+    *,
+    input_size: int = 224,
+    n_classes: int = 10,
+    width: float = 1.0,
+    head: str = "fc",
+    batch_norm: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
+    """Build VGG19: image → class probabilities.
+
+    Sixteen 3×3 convolutions in five blocks (conv1_1 … conv5_4, each with its ReLU), max-pooling after
+    each block (maxpool1 … maxpool5), a head. Parameters as for :func:`alexnet`.
+
+    References
+    ----------
+    Simonyan, Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    Table 1, column E.
+    """
+    image, x = _start(input_size, mean, std)
+    for block, (n_filters, n_convolutions) in enumerate(_VGG19_BLOCKS, start=1):
+        for step in range(1, n_convolutions + 1):
+            x = _convolution(x, _scaled(n_filters, width), 3, f"conv{block}_{step}", batch_norm)
+        x = keras.layers.MaxPooling2D(2, name=f"maxpool{block}")(x)
+    return keras.Model(image, _head(x, head, n_classes, width), name="vgg19")
+
+
+def _start(input_size: int, mean, std) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    if (mean is None) != (std is None):
+        raise ValueError(f"mean and std go together, got {mean} and {std}")
+    image = keras.Input((input_size, input_size, 3), name="image")
+    if mean is None:
+        return image, image
+    variance = [value**2 for value in std]
+    return image, keras.layers.Normalization(mean=list(mean), variance=variance, name="standardize")(image)
+
+
+def _convolution(x, n_filters: int, kernel: int, name: str, batch_norm: bool, *, groups=1, **options):
+    options = {"padding": "same", "kernel_initializer": "he_normal", "name": name} | options
+    make = keras.layers.Conv2D if groups == 1 else GroupedConv2D
+    if not batch_norm:
+        return make(n_filters, kernel, activation="relu", groups=groups, **options)(x)
+    x = make(n_filters, kernel, use_bias=False, groups=groups, **options)(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"bn_{name}")(x)
+    return keras.layers.ReLU(name=f"relu_{name}")(x)
+
+
+def _head(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
+    layers = keras.layers
+    _choose("head", head, dict.fromkeys(HEADS))
+    x = (
+        layers.GlobalAveragePooling2D(name="pooling")(x)
+        if head == "pooling"
+        else layers.Flatten(name="flatten")(x)
+    )
+    if head == "fc":
+        for name in ("fc6", "fc7"):
+            x = layers.Dense(
+                _scaled(4096, width), activation="relu", kernel_initializer="he_normal", name=name
+            )(x)
+            x = layers.Dropout(0.5, name=f"dropout_{name}")(x)
+    x = layers.Dense(n_classes, name="fc8")(x)
+    return layers.Softmax(name="softmax")(x)
+
+
+def _scaled(count: int, width: float) -> int:
+    """Return that fraction of a published count, even, so that two groups divide it."""
+    return max(2, 2 * round(count * width / 2))
+
+
+def _choose(parameter: str, name: str, choices: dict):
+    if name not in choices:
+        raise ValueError(f"unknown {parameter} {name!r}: choose one of {', '.join(choices)}")
+    return choices[name]
+
+
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "mnist_cnn": mnist_cnn,
+    "alexnet": alexnet,
+    "vgg19": vgg19,
+}
 
 
 def build(name: str, **options) -> keras.Model:
@@ -60,6 +223,4 @@ def build(name: str, **options) -> keras.Model:
     ValueError
         If the name is unknown.
     """
-    if name not in BUILDERS:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(BUILDERS)}")
-    return BUILDERS[name](**options)
+    return _choose("network", name, BUILDERS)(**options)

@@ -133,22 +133,22 @@ def _run_child(task: Task, raw: Path, jobs: int) -> str:
         str(raw),
         json.dumps(task.parameters),
     ]
-    child = subprocess.Popen(
-        command,
-        cwd=task.source.parent,
-        env=_environment(task, jobs),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    _children.add(child)
-    try:
-        log, _ = child.communicate()
-    finally:
-        _children.discard(child)
-    return log[-2_000:]
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            command,
+            cwd=task.source.parent,
+            env=_environment(task, jobs),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        _children.add(child)
+        try:
+            child.wait()
+        finally:
+            _children.discard(child)
+        log.seek(0)
+        return log.read().decode(errors="replace")[-2_000:]
 
 
 def _terminate_children() -> None:

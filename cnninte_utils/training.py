@@ -1,5 +1,6 @@
 """Fit a network once; afterwards load it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +10,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .artifacts import Artifact, shows_progress
+from .artifacts import Artifact, atomic_path, read_json, shows_progress, write_json
 from .datasets import ImageDataset, Split
 from .models import build
+from .weights import Weights
 
-__all__ = ["Recipe", "TrainedNetwork", "fit_or_load"]
+__all__ = ["Recipe", "TrainedNetwork", "augmented", "fit_or_load"]
 
 _N_VALIDATION = 1_000
 
@@ -28,11 +30,18 @@ class Recipe:
         Optimizer steps, one mini-batch each.
     batch_size : int
     learning_rate : float
-        Of Adam.
+        Of Adam; its largest value if there is a schedule.
     report_every : int
-        Steps between two points of the learning curves; the steps must be a multiple of it.
+        Steps between two points of the learning curves, and between two checkpoints; the steps must be a
+        multiple of it.
     seed : int
-        Of the initial weights, the order of the images and dropout.
+        Of the initial weights, the order of the images, augmentation and dropout.
+    schedule : {"constant", "cosine"}
+        Cosine: up from 0 over a twentieth of the steps, then down to 0 along half a cosine.
+    weight_decay : float
+        Decoupled (AdamW).
+    is_augmented : bool
+        Mirror images left to right, and shift them by up to an eighth of their size, at random.
     """
 
     steps: int = 1_000
@@ -40,6 +49,9 @@ class Recipe:
     learning_rate: float = 1e-4
     report_every: int = 100
     seed: int = 0
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    is_augmented: bool = False
 
     def __post_init__(self):
         if min(self.steps, self.batch_size, self.report_every) < 1 or self.steps % self.report_every:
@@ -47,6 +59,24 @@ class Recipe:
                 f"steps ({self.steps}), batch_size ({self.batch_size}) and report_every "
                 f"({self.report_every}) must be positive, and steps a multiple of report_every"
             )
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"unknown schedule {self.schedule!r}: choose constant or cosine")
+
+    @classmethod
+    def of_epochs(cls, epochs: int, n_images: int, batch_size: int, **options) -> "Recipe":
+        """Return a recipe in passes over `n_images` images, with a report after each."""
+        per_epoch = -(-n_images // batch_size)
+        return cls(epochs * per_epoch, batch_size, report_every=per_epoch, **options)
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Return Adam as the recipe wants it."""
+        rate = self.learning_rate
+        if self.schedule == "cosine":
+            n_warmup = self.steps // 20
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0, self.steps - n_warmup, warmup_target=rate, warmup_steps=n_warmup
+            )
+        return keras.optimizers.Adam(rate, weight_decay=self.weight_decay or None)
 
 
 @dataclass(frozen=True)
@@ -64,22 +94,27 @@ def fit_or_load(
     recipe: Recipe = Recipe(),
     *,
     options: dict[str, Any] | None = None,
+    weights: Weights | None = None,
     tensorboard_dir: Path | str | None = None,
 ) -> TrainedNetwork:
     """Train a network, or load the one trained before with the same determinants.
 
-    It is stored as a ``.keras`` file keyed by the architecture and its options, the recipe, the data's
-    fingerprint, the backend and Keras's version. The learning curves come from the training batches
-    and the validation split; the test split is never looked at.
+    It is stored as a ``.keras`` file keyed by the architecture and its options, the initial weights, the
+    recipe, the data's fingerprint, the backend and Keras's version. A training that was killed goes on
+    from its last report. The learning curves come from the training batches and the validation split; the
+    test split is never looked at.
 
     Parameters
     ----------
     architecture : str
         A name of :data:`cnninte_utils.models.BUILDERS`.
     dataset : ImageDataset
+        Its images are resized to what the network takes, batch by batch.
     recipe : Recipe
     options : dict, optional
         For the builder; JSON values.
+    weights : Weights, optional
+        To start from, for the layers that they have.
     tensorboard_dir : path, optional
         Where to write TensorBoard logs (graph and curves). Asking for them trains anew. Needs the
         extra ``tensorboard``.
@@ -91,57 +126,222 @@ def fit_or_load(
     Raises
     ------
     ValueError
-        If the architecture is unknown.
+        If the architecture is unknown, or the weights do not fit it.
     ImportError
         If TensorBoard logs are asked for and TensorBoard is not installed.
     """
-    determinants = {
-        "architecture": architecture,
-        "options": options or {},
-        "recipe": asdict(recipe),
-        "data": dataset.fingerprint,
-        "backend": keras.backend.backend(),
-        "keras": keras.__version__,
-    }
+    training = _Training(architecture, options or {}, dataset, recipe, weights)
+    if tensorboard_dir is not None:
+        return training.run(None, [_tensorboard(tensorboard_dir)])
+    artifact = Artifact(architecture, ".keras", training.determinants())
 
     def make(path: Path) -> tuple[TrainedNetwork, dict]:
-        network = _fit(architecture, options or {}, dataset, recipe, tensorboard_dir)
+        checkpoint = _Checkpoint(artifact.path)
+        network = training.run(checkpoint)
         network.model.save(path)
+        checkpoint.remove()
         return network, network.history
 
     def load(path: Path, history: dict) -> TrainedNetwork:
         return TrainedNetwork(keras.models.load_model(path), history, was_cached=True)
 
-    if tensorboard_dir is not None:
-        return _fit(architecture, options or {}, dataset, recipe, tensorboard_dir)
-    return Artifact(architecture, ".keras", determinants).get_or_make(load, make)
+    return artifact.get_or_make(load, make)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Everything that determines a fitted network."""
+
+    architecture: str
+    options: dict[str, Any]
+    dataset: ImageDataset
+    recipe: Recipe
+    weights: Weights | None
+
+    def determinants(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "options": self.options,
+            "weights": self.weights and self.weights.fingerprint,
+            "recipe": asdict(self.recipe),
+            "data": self.dataset.fingerprint,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+        }
+
+    def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
+        """Fit, from the checkpoint on if there is one."""
+        recipe = self.recipe
+        model, history = (checkpoint and checkpoint.load()) or (self._start(), {})
+        n_done = len(history.get("loss", ()))
+        own = [_Curves(history), _ProgressBar(recipe.steps, n_done * recipe.report_every)]
+        if checkpoint is not None:
+            own.append(_CheckpointWriter(checkpoint, history))
+        size = model.input_shape[1]
+        validation = self.dataset.validation
+        validation = validation.take(slice(None, None, max(1, len(validation) // _N_VALIDATION)))
+        n_reports = recipe.steps // recipe.report_every
+        if n_done < n_reports:
+            model.fit(
+                _MiniBatches(self.dataset.train, recipe, size, n_done),
+                epochs=n_reports,
+                initial_epoch=n_done,
+                steps_per_epoch=recipe.report_every,
+                validation_data=_Ordered(validation, size),
+                callbacks=[*own, *callbacks],
+                shuffle=False,
+                verbose=0,
+            )
+        history["step"] = [recipe.report_every * (i + 1) for i in range(len(history["loss"]))]
+        return TrainedNetwork(model, history, was_cached=False)
+
+    def _start(self) -> keras.Model:
+        keras.utils.set_random_seed(self.recipe.seed)
+        model = build(self.architecture, **self.options)
+        if self.weights is not None:
+            self.weights.put_into(model)
+        model.compile(
+            optimizer=self.recipe.optimizer(),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            # XLA's convolutions take twice the time of TensorFlow's own on a CPU
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        )
+        return model
 
 
 class _MiniBatches(keras.utils.PyDataset):
     """Random mini-batches; every image once before any comes again."""
 
-    def __init__(self, split: Split, recipe: Recipe):
+    def __init__(self, split: Split, recipe: Recipe, size: int, n_done: int):
         super().__init__()
         rng = np.random.default_rng(recipe.seed)
         n_passes = -(-recipe.steps * recipe.batch_size // len(split))
         order = np.concatenate([rng.permutation(len(split)) for _ in range(n_passes)])
-        self._split = split
+        self._split, self._recipe, self._size = split, recipe, size
         self._rows = order[: recipe.steps * recipe.batch_size].reshape(recipe.steps, recipe.batch_size)
+        self._first = n_done * recipe.report_every
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) - self._first
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        step = self._first + index
         batch = self._split.take(self._rows[step])
-        return batch.images, batch.labels
+        images = batch.floats(self._size)
+        if self._recipe.is_augmented:
+            images = augmented(images, np.random.default_rng([self._recipe.seed, step]))
+        return images, batch.labels
+
+
+class _Ordered(keras.utils.PyDataset):
+    """A split in its own order, batch by batch."""
+
+    def __init__(self, split: Split, size: int, batch_size: int = 100):
+        super().__init__()
+        self._split, self._size, self._batch_size = split, size, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._split) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        start = index * self._batch_size
+        batch = self._split.take(slice(start, start + self._batch_size))
+        return batch.floats(self._size), batch.labels
+
+
+def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirror images left to right and shift them by up to an eighth of their size, each at random.
+
+    What a shift uncovers is filled by reflection.
+    """
+    n, height, width, _ = images.shape
+    reach = height // 8
+    mirrored = np.where(rng.random(n)[:, None, None, None] < 0.5, images[:, :, ::-1], images)
+    padded = np.pad(mirrored, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    down, right = rng.integers(0, 2 * reach + 1, (2, n))
+    return np.ascontiguousarray(windows[np.arange(n), down, right].transpose(0, 2, 3, 1))
+
+
+class _Checkpoint:
+    """A network in training and its curves, beside the artifact that it becomes.
+
+    The curves, written last, name the model that goes with them. With them goes what Keras does not save:
+    where dropout's random numbers are.
+    """
+
+    def __init__(self, artifact: Path):
+        self._stem = artifact.with_suffix("")
+        self._curves = self._stem.with_suffix(".training.json")
+
+    def load(self) -> tuple[keras.Model, dict] | None:
+        """Return the model and its curves, or None if there is nothing to go on from."""
+        history = read_json(self._curves)
+        if history is None:
+            return None
+        states = history.pop("random_states", [])
+        model = keras.models.load_model(self._model(history))
+        for generator, state in zip(_random_generators(model), states, strict=False):
+            generator.state.assign(state)
+        return model, history
+
+    def save(self, model: keras.Model, history: dict) -> None:
+        """Write the model, then the curves; remove earlier models."""
+        with atomic_path(self._model(history)) as temporary:
+            model.save(temporary)
+        states = [keras.ops.convert_to_numpy(g.state).tolist() for g in _random_generators(model)]
+        write_json(self._curves, history | {"random_states": states})
+        for path in self._models():
+            if path != self._model(history):
+                path.unlink()
+
+    def remove(self) -> None:
+        """Remove what there is."""
+        self._curves.unlink(missing_ok=True)
+        for path in self._models():
+            path.unlink()
+
+    def _model(self, history: dict) -> Path:
+        return self._stem.with_suffix(f".training{len(history['loss'])}.keras")
+
+    def _models(self) -> list[Path]:
+        return list(self._stem.parent.glob(f"{self._stem.name}.training*.keras"))
+
+
+def _random_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    return [layer.seed_generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+
+
+class _CheckpointWriter(keras.callbacks.Callback):
+    def __init__(self, checkpoint: _Checkpoint, history: dict):
+        super().__init__()
+        self._checkpoint, self._history = checkpoint, history
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._checkpoint.save(self.model, self._history)
+
+
+class _Curves(keras.callbacks.Callback):
+    """Adds what Keras reports to the curves."""
+
+    def __init__(self, history: dict[str, list[float]]):
+        super().__init__()
+        self._history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(float(value))
 
 
 class _ProgressBar(keras.callbacks.Callback):
     """One tidy bar over all steps."""
 
-    def __init__(self, n_steps: int):
+    def __init__(self, n_steps: int, n_done: int):
         super().__init__()
-        self._bar = tqdm(total=n_steps, desc="training", unit="step", disable=not shows_progress())
+        self._bar = tqdm(
+            total=n_steps, initial=n_done, desc="training", unit="step", disable=not shows_progress()
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         self._bar.update()
@@ -151,41 +351,6 @@ class _ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.close()
-
-
-def _fit(
-    architecture: str,
-    options: dict[str, Any],
-    dataset: ImageDataset,
-    recipe: Recipe,
-    tensorboard_dir: Path | str | None,
-) -> TrainedNetwork:
-    keras.utils.set_random_seed(recipe.seed)
-    model = build(architecture, **options)
-    model.compile(
-        optimizer=keras.optimizers.Adam(recipe.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        # XLA's convolutions take twice the time of TensorFlow's own on a CPU
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    callbacks: list[keras.callbacks.Callback] = [_ProgressBar(recipe.steps)]
-    if tensorboard_dir is not None:
-        callbacks.append(_tensorboard(tensorboard_dir))
-    validation = dataset.validation.take(slice(_N_VALIDATION))
-    fitted = model.fit(
-        _MiniBatches(dataset.train, recipe),
-        epochs=recipe.steps // recipe.report_every,
-        steps_per_epoch=recipe.report_every,
-        validation_data=(validation.images, validation.labels),
-        validation_batch_size=_N_VALIDATION,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
-    history = {name: [float(value) for value in values] for name, values in fitted.history.items()}
-    history["step"] = [recipe.report_every * (i + 1) for i in range(len(history["loss"]))]
-    return TrainedNetwork(model, history, was_cached=False)
 
 
 def _tensorboard(folder: Path | str) -> keras.callbacks.TensorBoard:

@@ -1,9 +1,15 @@
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from cnninte_utils import datasets
+from cnninte_utils import artifacts, datasets
 from cnninte_utils.artifacts import DataError
-from cnninte_utils.datasets import Split, mnist
+from cnninte_utils.datasets import Split, base, cifar10, image_archive, mnist, tiny_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def test_digits_keep_the_picture(digits):
 
 
 def test_unknown_name_is_refused_naming_the_known():
-    with pytest.raises(ValueError, match="'minst': choose one of digits, mnist"):
+    with pytest.raises(ValueError, match=r"'minst': choose one of digits, .*mnist"):
         datasets.load("minst")
 
 
@@ -138,3 +144,419 @@ def test_real_mnist(real_data):
     assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert data.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert abs(data.train.images.mean() - 0.1307) < 5e-4
+
+
+# image archives: CIFAR-10 and Tiny ImageNet
+
+
+def jpeg(image):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def write_tar(path, files, mode="w:gz"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def write_zip(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.mkdir("tiny-imagenet-200")
+        for name, data in files.items():
+            packed.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def small_cifar10(data_folder, monkeypatch, tmp_path):
+    """Three training images and two test images of each class, plain ones of a grey that tells them apart."""
+    monkeypatch.setattr(cifar10, "N_TRAIN", 30)
+    monkeypatch.setattr(cifar10, "N_TEST", 20)
+    monkeypatch.setattr(cifar10, "_N_VALIDATION_PER_CLASS", 1)
+    monkeypatch.setattr(cifar10, "_keras_path", lambda: tmp_path / "keras" / "none")
+    greys = {
+        (split, c, i): 8 * c + 80 * i + (4 if split == "test" else 0)
+        for split, n in (("train", 3), ("test", 2))
+        for c in range(10)
+        for i in range(n)
+    }
+    return data_folder, greys
+
+
+def plain(grey, size=32):
+    return np.full((size, size, 3), grey, np.uint8)
+
+
+def cifar10_jpegs(greys):
+    return {f"{s}/{cifar10.CLASSES[c]}/{i:04}.jpg": jpeg(plain(grey)) for (s, c, i), grey in greys.items()}
+
+
+def cifar10_binary(greys):
+    def records(split, numbers):
+        wanted = [(c, g) for (s, c, i), g in greys.items() if s == split and i in numbers]
+        return b"".join(bytes([c]) + plain(g).transpose(2, 0, 1).tobytes() for c, g in wanted)
+
+    return {
+        "cifar-10-batches-bin/test_batch.bin": records("test", (0, 1)),
+        "cifar-10-batches-bin/data_batch_1.bin": records("train", (0, 1)),
+        "cifar-10-batches-bin/data_batch_2.bin": records("train", (2,)),
+        "cifar-10-batches-bin/readme.html": b"<html>",
+    }
+
+
+def contents(split):
+    """Return the pairs (label, grey of the middle), in no order."""
+    return sorted(zip(split.labels.tolist(), split.images[:, 16, 16, 0].tolist(), strict=True))
+
+
+def test_binary_and_jpeg_cifar10_are_the_same_images_with_the_same_labels(small_cifar10):
+    folder, greys = small_cifar10
+    write_tar(folder / cifar10.IMAGES, cifar10_jpegs(greys))
+    from_jpegs = datasets.load("cifar10")
+    write_tar(folder / cifar10.BINARY, cifar10_binary(greys))
+    from_records = datasets.load("cifar10")
+    for data, note in ((from_jpegs, "a JPEG re-encoding"), (from_records, "cifar-10-binary.tar.gz")):
+        assert note in data.provenance
+        assert [len(s) for s in (data.train, data.validation, data.test)] == [20, 10, 20]
+        assert data.train.images.shape[1:] == (32, 32, 3)
+        assert contents(data.test) == sorted((c, g) for (s, c, _), g in greys.items() if s == "test")
+        learned = sorted(contents(data.train) + contents(data.validation))
+        assert learned == sorted((c, g) for (s, c, _), g in greys.items() if s == "train")
+        assert np.bincount(data.validation.labels).tolist() == [1] * 10
+
+
+def test_binary_cifar10_is_stored_channel_by_channel(small_cifar10):
+    folder, greys = small_cifar10
+    files = cifar10_binary(greys)
+    record = bytearray(files["cifar-10-batches-bin/test_batch.bin"])
+    record[1 + 2 * 1024 + 3 * 32 + 5] = 255  # blue, row 3, column 5
+    write_tar(folder / cifar10.BINARY, files | {"cifar-10-batches-bin/test_batch.bin": bytes(record)})
+    image = datasets.load("cifar10").test.images[0]
+    assert np.argwhere(image == 255).tolist() == [[3, 5, 2]]
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda g: {"readme": b"nothing"}, "has none of the images expected"),
+        (lambda g: dict(list(cifar10_jpegs(g).items())[:-1]), "should have 20 test images, .* found 19"),
+        (
+            lambda g: cifar10_jpegs(g) | {"train/dog/0000.jpg": b"\xff\xd8 not a picture"},
+            "dog/0000.jpg .*damaged",
+        ),
+        (lambda g: cifar10_jpegs(g) | {"train/dog/0001.jpg": jpeg(plain(9))[:400]}, "dog/0001.jpg .*damaged"),
+        (
+            lambda g: cifar10_jpegs(g) | {"test/cat/0000.jpg": jpeg(plain(9, 33))},
+            "test/cat/0000.jpg .*should be 32×32, found 33×33",
+        ),
+        (
+            lambda g: {name.replace("cat", "lynx"): data for name, data in cifar10_jpegs(g).items()},
+            "should have 30 train images, equally many of each class, found 27",
+        ),
+    ],
+)
+def test_wrong_jpegs_of_cifar10_are_one_clear_error(small_cifar10, make, message):
+    folder, greys = small_cifar10
+    write_tar(folder / cifar10.IMAGES, make(greys))
+    with pytest.raises(DataError, match=message):
+        datasets.load("cifar10")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_batch.bin": b"123"}, "3 bytes are not whole records"),
+        ({"test_batch.bin": b""}, "should have 20 test images, equally many of each class, found 0"),
+        ({"data_batch_2.bin": bytes([99] + [0] * 3072) * 10}, "should have 30 train images"),
+    ],
+)
+def test_wrong_records_of_cifar10_are_one_clear_error(small_cifar10, change, message):
+    folder, greys = small_cifar10
+    change = {f"cifar-10-batches-bin/{name}": data for name, data in change.items()}
+    write_tar(folder / cifar10.BINARY, cifar10_binary(greys) | change)
+    with pytest.raises(DataError, match=message):
+        datasets.load("cifar10")
+
+
+@pytest.mark.parametrize("source", ["BINARY", "IMAGES"])
+def test_truncated_cifar10_is_one_clear_error(small_cifar10, source):
+    folder, greys = small_cifar10
+    files = {"BINARY": cifar10_binary, "IMAGES": cifar10_jpegs}[source](greys)
+    truncated(write_tar(folder / getattr(cifar10, source), files))
+    with pytest.raises(DataError, match=r"is damaged|should have"):
+        datasets.load("cifar10")
+
+
+def test_absent_cifar10_says_where_it_was_looked_for_and_keras_failure_is_passed_on(
+    small_cifar10, monkeypatch
+):
+    def no_network():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.datasets.cifar10.load_data", no_network)
+    with pytest.raises(DataError, match=r"CIFAR-10 is not in .*packs or .*keras.*cifar-10-binary.tar.gz"):
+        datasets.load("cifar10")
+    with pytest.raises(DataError, match=r"URL fetch failure.*cifar10/cifar-10-binary.tar.gz"):
+        datasets.fetch("cifar10")
+
+
+def test_keras_copy_is_looked_for_where_keras_puts_it(monkeypatch, tmp_path):
+    from keras.src.backend.config import keras_home  # what keras.datasets calls; nothing public tells it
+
+    assert cifar10._keras_path().parents[1] == Path(keras_home())
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert cifar10._keras_path() == tmp_path / "datasets" / "cifar-10-batches-py-target"
+
+
+def test_cifar10_of_keras_is_the_last_resort(small_cifar10, monkeypatch):
+    folder, greys = small_cifar10
+    arrays = {
+        s: (
+            np.stack([plain(g) for (t, _, _), g in greys.items() if t == s]),
+            [c for t, c, _ in greys if t == s],
+        )
+        for s in ("train", "test")
+    }
+    pair = [(x, np.array(y, np.uint8)[:, None]) for x, y in arrays.values()]
+    monkeypatch.setattr("keras.datasets.cifar10.load_data", lambda: pair)
+    cifar10._keras_path().mkdir(parents=True)
+    assert contents(datasets.load("cifar10").test)[:2] == [(0, 4), (0, 84)]
+    write_tar(folder / cifar10.BINARY, cifar10_binary(greys))
+    assert "cifar-10-binary" in datasets.load("cifar10").provenance
+
+
+WNIDS = ("n03", "n01", "n02")
+
+
+def tiny_imagenet_files(n_train=12, n_val=2):
+    """Three classes; the train images are of the greys 0 …, the val images of 200 …; one is grey only."""
+    root = "tiny-imagenet-200"
+    files = {
+        f"{root}/wnids.txt": "\n".join(WNIDS).encode(),
+        f"{root}/words.txt": b"n01\tfish, water animal\nn02\tbird\nn03\tapple\nn04\tnothing here\n",
+        f"{root}/test/images/test_0.JPEG": jpeg(plain(7, 64)),
+    }
+    annotations = []
+    for c, wnid in enumerate(sorted(WNIDS)):
+        for i in range(n_train):
+            files[f"{root}/train/{wnid}/images/{wnid}_{i}.JPEG"] = jpeg(plain(60 * c + 5 * i, 64))
+        for i in range(n_val):
+            files[f"{root}/val/images/val_{9 * i + c}.JPEG"] = jpeg(plain(200 + 20 * c + 5 * i, 64))
+            annotations.append(f"val_{9 * i + c}.JPEG\t{wnid}\t0\t0\t9\t9")
+    files[f"{root}/train/n01/images/n01_0.JPEG"] = jpeg(np.zeros((64, 64), np.uint8))
+    files[f"{root}/val/val_annotations.txt"] = "\n".join(annotations).encode()
+    return files
+
+
+TINY_WRITERS = {
+    "tiny-imagenet-200.zip": write_zip,
+    "tiny-imagenet-200.tar": lambda path, files: write_tar(path, files, "w"),
+    "tiny_imagenet_subset.tar.gz": write_tar,
+}
+
+
+def write_tiny_imagenet(folder, files, name="tiny-imagenet-200.zip"):
+    return TINY_WRITERS[name](folder / "tiny_imagenet" / name, files)
+
+
+@pytest.mark.parametrize("name", TINY_WRITERS)
+def test_tiny_imagenet_out_of_every_archive(data_folder, name):
+    write_tiny_imagenet(data_folder, tiny_imagenet_files(), name)
+    data = datasets.load("tiny_imagenet")
+    assert data.class_names == ("fish", "bird", "apple")
+    assert name in data.provenance
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [6, 30, 6]
+    assert contents(data.test) == [(c, 200 + 20 * c + 5 * i) for c in range(3) for i in range(2)]
+    learned = sorted(contents(data.train) + contents(data.validation))
+    assert learned == [(c, 60 * c + 5 * i) for c in range(3) for i in range(12)]
+    assert not [path for path in data_folder.rglob("*") if path.suffix == ".JPEG"]
+
+
+def test_zip_as_published_comes_first(data_folder):
+    for name in reversed(TINY_WRITERS):
+        write_tiny_imagenet(data_folder, tiny_imagenet_files(), name)
+        assert datasets.fetch("tiny_imagenet").endswith(name)
+
+
+def without(*ends):
+    return {name: data for name, data in tiny_imagenet_files().items() if not name.endswith(ends)}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (without("words.txt"), "has no tiny-imagenet-200/words.txt"),
+        (without("wnids.txt"), "has no tiny-imagenet-200/wnids.txt"),
+        (without("n02_3.JPEG"), "is incomplete: its 3 classes have 11 to 12 train images"),
+        (without("val_0.JPEG"), "is incomplete: its 3 classes have 1 to 2 test images"),
+        (without(*(f"n03_{i}.JPEG" for i in range(12))), "its 3 classes have 0 to 12 train images"),
+        (
+            tiny_imagenet_files() | {"tiny-imagenet-200/val/images/val_77.JPEG": jpeg(plain(1, 64))},
+            "has tiny-imagenet-200/val/images/val_77.JPEG, which is of none of the classes",
+        ),
+        (
+            tiny_imagenet_files() | {"tiny-imagenet-200/train/n02/images/n02_3.JPEG": b"not a picture"},
+            "n02_3.JPEG in .* is damaged",
+        ),
+        (
+            tiny_imagenet_files() | {"tiny-imagenet-200/train/n02/images/n02_3.JPEG": jpeg(plain(1, 32))},
+            "n02_3.JPEG in .* should be 64×64, found 32×32",
+        ),
+    ],
+)
+def test_wrong_tiny_imagenet_is_one_clear_error(data_folder, files, message):
+    write_tiny_imagenet(data_folder, files)
+    with pytest.raises(DataError, match=message):
+        datasets.load("tiny_imagenet")
+
+
+@pytest.mark.parametrize("name", TINY_WRITERS)
+def test_truncated_tiny_imagenet_is_one_clear_error(data_folder, name):
+    truncated(write_tiny_imagenet(data_folder, tiny_imagenet_files(), name))
+    with pytest.raises(DataError, match=r"is damaged|is incomplete|has no tiny-imagenet"):
+        datasets.load("tiny_imagenet")
+
+
+def test_damage_inside_a_zip_is_found_by_its_checksum(data_folder):
+    path = write_tiny_imagenet(data_folder, tiny_imagenet_files())
+    content = bytearray(path.read_bytes())
+    place = content.index(b"n02_3.JPEG") + 60
+    content[place : place + 4] = bytes(255 - b for b in content[place : place + 4])
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        datasets.load("tiny_imagenet")
+
+
+def test_other_pictures_than_jpegs_are_refused(data_folder):
+    stream = io.BytesIO()
+    Image.fromarray(plain(3, 64)).save(stream, "PNG")
+    name = "tiny-imagenet-200/train/n02/images/n02_3.JPEG"
+    write_tiny_imagenet(data_folder, tiny_imagenet_files() | {name: stream.getvalue()})
+    with pytest.raises(DataError, match=r"n02_3.JPEG in .* is damaged"):
+        datasets.load("tiny_imagenet")
+
+
+def test_second_time_the_archive_is_not_decoded_again(data_folder, monkeypatch):
+    write_tiny_imagenet(data_folder, tiny_imagenet_files())
+    first = datasets.load("tiny_imagenet")
+    monkeypatch.setattr(image_archive, "_decode", lambda *_: pytest.fail("decoded again"))
+    assert datasets.load("tiny_imagenet").fingerprint == first.fingerprint
+
+
+def test_images_come_in_the_order_of_their_names_whatever_the_archive(data_folder):
+    files = tiny_imagenet_files()
+    write_tiny_imagenet(data_folder, dict(reversed(files.items())), "tiny_imagenet_subset.tar.gz")
+    backwards = datasets.load("tiny_imagenet")
+    write_tiny_imagenet(data_folder, files)
+    assert datasets.load("tiny_imagenet").fingerprint == backwards.fingerprint
+
+
+def test_absent_tiny_imagenet_says_how_to_get_it(data_folder):
+    with pytest.raises(
+        DataError, match=r"not in .*packs or .*Download http://.*tiny_imagenet/tiny-imagenet-200.zip"
+    ):
+        datasets.load("tiny_imagenet")
+
+
+# what every split can do
+
+
+def split_of(images, labels=None):
+    return Split(images, np.zeros(len(images), np.int64) if labels is None else np.array(labels, np.int64))
+
+
+def test_resizing_is_bilinear_between_the_middles_of_pixels():
+    """2 → 4: the new middles are at −¼, ¼, ¾ and 1¼ of the old, the outer ones held at the border."""
+    images = np.array([[0, 1], [2, 3]], np.float32)[None, :, :, None]
+    by_hand = [[0, 0.25, 0.75, 1], [0.5, 0.75, 1.25, 1.5], [1.5, 1.75, 2.25, 2.5], [2, 2.25, 2.75, 3]]
+    assert np.allclose(split_of(images).floats(4)[0, :, :, 0], by_hand, atol=1e-6)
+
+
+def test_floats_are_in_0_1_of_whatever_is_stored():
+    bytes_ = np.array([0, 51, 255, 102], np.uint8).reshape(1, 2, 2, 1)
+    floats = split_of(bytes_).floats()
+    assert floats.dtype == np.float32
+    assert np.allclose(floats.ravel(), [0, 0.2, 1, 0.4])
+    assert np.array_equal(split_of(floats).floats(2), floats)
+
+
+def test_batches_are_the_split_in_order():
+    images = np.arange(5 * 4, dtype=np.uint8).reshape(5, 2, 2, 1)
+    parts = list(split_of(images).batches(2, size=4))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert np.array_equal(np.concatenate(parts), split_of(images).floats(4))
+
+
+def test_as_many_of_every_class_drawn_at_random():
+    labels = [0] * 30 + [1] * 5 + [2] * 10
+    split = split_of(np.zeros((45, 1, 1, 1), np.uint8), labels)
+    rows = split.per_class(4, seed=0)
+    assert np.array_equal(rows, np.unique(rows))
+    assert np.bincount(split.labels[rows]).tolist() == [4, 4, 4]
+    assert np.array_equal(rows, split.per_class(4, seed=0))
+    draws = [set(split.per_class(4, seed=seed)) for seed in range(40)]
+    assert set.union(*draws) == set(range(45))
+    with pytest.raises(ValueError, match="6 images of class 1, there are 5"):
+        split.per_class(6, seed=0)
+
+
+def test_fewer_training_images_are_as_many_of_every_class():
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    full = split_of(images, np.arange(40) % 4)
+    data = datasets.ImageDataset("d", full, full, full, tuple("abcd"), "")
+    fewer = data.with_train(12)
+    assert np.bincount(fewer.train.labels).tolist() == [3] * 4
+    assert np.array_equal(fewer.train.images.ravel() % 4, fewer.train.labels)
+    assert (len(fewer.validation), len(fewer.test)) == (40, 40)
+    assert fewer.fingerprint != data.fingerprint == data.with_train(0).fingerprint
+
+
+def test_what_is_held_out_is_gone_from_the_rest():
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    rest, held = base.hold_out(split_of(images, np.arange(40) % 4), 3, seed=1)
+    assert np.bincount(held.labels).tolist() == [3] * 4
+    assert np.bincount(rest.labels).tolist() == [7] * 4
+    assert sorted([*rest.images.ravel(), *held.images.ravel()]) == list(range(40))
+    assert np.array_equal(held.images.ravel() % 4, held.labels)
+
+
+# the real ones
+
+
+def real_pack(*names):
+    """Skip unless the data folder has one of the files."""
+    folder = artifacts.data_dirs()[0]
+    if not any((folder / name).is_file() for name in names):
+        pytest.skip(f"needs real data: one of {', '.join(names)} in $CNNINTE_DATA")
+
+
+def test_real_cifar10(real_data):
+    real_pack(cifar10.BINARY, cifar10.IMAGES)
+    data = datasets.load("cifar10")
+    for split, n in ((data.train, 4_500), (data.validation, 500), (data.test, 1_000)):
+        assert np.bincount(split.labels).tolist() == [n] * 10
+    every = np.concatenate([data.train.images, data.validation.images]).reshape(-1, 3)
+    assert np.allclose(every.mean(axis=0) / 255, [0.4914, 0.4822, 0.4465], atol=1e-3)
+
+
+def test_real_tiny_imagenet(real_data):
+    real_pack(*tiny_imagenet.ARCHIVES)
+    data = datasets.load("tiny_imagenet")
+    assert data.class_names[:2] == ("goldfish", "European fire salamander")
+    for split in (data.train, data.validation, data.test):
+        assert len(set(np.bincount(split.labels, minlength=200))) == 1
+    pixels = data.train.images[::10].reshape(-1, 3)
+    assert np.allclose(pixels.mean(axis=0) / 255, [0.480, 0.448, 0.398], atol=0.005)  # as commonly given
+    goldfish = data.test.images[data.test.labels == 0].astype(float).mean(axis=(0, 1, 2))
+    assert goldfish[0] > goldfish[1] > goldfish[2]

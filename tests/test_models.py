@@ -53,3 +53,131 @@ def test_output_is_probabilities(network):
 def test_unknown_network_is_refused():
     with pytest.raises(ValueError, match="'lenet': choose one of mnist_cnn"):
         models.build("lenet")
+
+
+def alexnet(**options):
+    return models.alexnet(**{"width": 1 / 32} | options)
+
+
+def output_sizes(network):
+    return {layer.name: layer.output.shape[1] for layer in network.layers if len(layer.output.shape) == 4}
+
+
+@pytest.fixture
+def no_random_weights(monkeypatch):
+    """Large networks to be counted only: zeros instead of 144 million normal numbers."""
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling,
+        "__call__",
+        lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype),
+    )
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "expected"),
+    [
+        (models.alexnet, {"variant": "caffe", "padding": "valid", "input_size": 227}, 60_965_224),
+        (models.alexnet, {"variant": "caffe"}, 60_965_224),
+        (models.alexnet, {"variant": "one_tower"}, 61_100_840),
+        (models.vgg19, {}, 143_667_240),
+    ],
+)
+def test_as_many_parameters_as_published(no_random_weights, builder, options, expected):
+    assert builder(head="fc", n_classes=1_000, **options).count_params() == expected
+
+
+def test_alexnets_filters_groups_and_flat_head_are_caffes(no_random_weights):
+    network = models.alexnet()
+    kernels = {layer.name: layer.kernel.shape for layer in network.layers if layer.name.startswith("conv")}
+    assert kernels == {
+        "conv1": (11, 11, 3, 96),
+        "conv2": (5, 5, 48, 256),
+        "conv3": (3, 3, 256, 384),
+        "conv4": (3, 3, 192, 384),
+        "conv5": (3, 3, 192, 256),
+    }
+    assert network.get_layer("fc8").kernel.shape == (9_216, 10)
+    lrn = network.get_layer("lrn2")
+    assert (lrn.radius, lrn.alpha, lrn.beta, lrn.bias) == (2, 2e-5, 0.75, 1.0)
+
+
+def test_the_layers_looked_at_are_there_in_order():
+    for name, layers in models.LAYERS.items():
+        network = models.build(name, width=1 / 32, input_size=67)
+        assert [layer.name for layer in network.layers if layer.name in layers] == list(layers)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, (56, 27, 13, 6)),
+        ({"padding": "valid"}, (54, 26, 12, 5)),
+        ({"padding": "valid", "input_size": 227}, (55, 27, 13, 6)),
+        ({"first_kernel": 7, "first_stride": 2}, (112, 55, 27, 13)),
+        ({"first_kernel": 7, "first_stride": 2, "padding": "valid"}, (109, 54, 26, 12)),
+    ],
+)
+def test_alexnets_sizes_by_hand(options, sizes):
+    """SAME: ceil(224 / stride); VALID: floor((size − kernel) / stride) + 1; pooling 3/2 is VALID."""
+    found = output_sizes(alexnet(**options))
+    assert (found["conv1"], found["maxpool1"], found["maxpool2"], found["maxpool5"]) == sizes
+    assert found["conv2"] == found["maxpool1"]
+    assert found["conv5"] == found["maxpool2"]
+
+
+def test_vgg19_halves_five_times():
+    found = output_sizes(models.vgg19(width=1 / 32, head="pooling"))
+    assert [found[f"maxpool{i}"] for i in range(1, 6)] == [112, 56, 28, 14, 7]
+    assert sum(name.startswith("conv") for name in found) == 16
+
+
+@pytest.mark.parametrize("variant", ["caffe", "one_tower"])
+def test_a_quarter_of_the_width(variant):
+    network = alexnet(width=0.25, variant=variant, head="fc", input_size=67)
+    filters = [network.get_layer(f"conv{i}").filters for i in range(1, 6)]
+    expected = {"caffe": [24, 64, 96, 96, 64], "one_tower": [16, 48, 96, 64, 64]}
+    assert filters == expected[variant]
+    assert network.get_layer("fc6").units == 1_024
+    assert ("lrn1" in [layer.name for layer in network.layers]) == (variant == "caffe")
+
+
+def test_first_layer_standardizes_the_pixels():
+    keras.utils.set_random_seed(0)
+    mean, std = np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.25, 0.5])
+    network = alexnet(input_size=67, mean=mean.tolist(), std=std.tolist())
+    plain = alexnet(input_size=67)
+    plain.set_weights(network.get_weights())
+    images = np.random.default_rng(0).random((2, 67, 67, 3), np.float32)
+    before = keras.Model(network.input, network.get_layer("standardize").output).predict(images, verbose=0)
+    assert np.allclose(before, (images - mean) / std, atol=1e-5)
+    expected = plain.predict(before, verbose=0)
+    assert np.allclose(network.predict(images, verbose=0), expected, atol=1e-5)
+    assert not np.allclose(plain.predict(images, verbose=0), expected, atol=1e-3)
+
+
+def test_batch_norm_stands_between_convolution_and_relu():
+    network = alexnet(input_size=67, batch_norm=True)
+    names = [layer.name for layer in network.layers]
+    assert names[1:7] == ["conv1", "bn_conv1", "relu_conv1", "lrn1", "maxpool1", "conv2"]
+    assert network.get_layer("conv1").activation is keras.activations.linear
+    assert not network.get_layer("conv1").use_bias
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "two_towers"}, "unknown variant 'two_towers': choose one of caffe, one_tower"),
+        ({"head": "fancy"}, "unknown head 'fancy': choose one of flat, fc, pooling"),
+        ({"mean": [0.5, 0.5, 0.5]}, "mean and std go together"),
+    ],
+)
+def test_unknown_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        alexnet(input_size=67, **options)
+
+
+def test_networks_are_built_by_name():
+    assert models.build("vgg19", width=1 / 32, input_size=32, head="pooling", n_classes=7).output_shape == (
+        None,
+        7,
+    )

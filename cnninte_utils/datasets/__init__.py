@@ -6,7 +6,7 @@ from .base import ImageDataset, Split
 
 __all__ = ["NAMES", "ImageDataset", "Split", "fetch", "load", "status"]
 
-NAMES = ("digits", "mnist")
+NAMES = ("digits", "toyworld", "mnist", "cifar10", "tiny_imagenet")
 
 
 def load(name: str) -> ImageDataset:
@@ -15,8 +15,8 @@ def load(name: str) -> ImageDataset:
     Parameters
     ----------
     name : str
-        One of :data:`NAMES`. ``"digits"`` is embedded; ``"mnist"`` is looked for in ``$CNNINTE_DATA``,
-        then in the cache, and otherwise downloaded with a pinned SHA-256.
+        One of :data:`NAMES`. ``"digits"`` and ``"toyworld"`` are embedded; ``"mnist"`` is
+        looked for in ``$CNNINTE_DATA``, then in the cache, and otherwise downloaded with a pinned SHA-256.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """The one form that every data set of labelled images takes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +15,9 @@ class Split:
 
     Parameters
     ----------
-    images : ndarray of shape (n, height, width, channels), float32 in [0, 1]
+    images : ndarray of shape (n, height, width, channels)
+        float32 in [0, 1], or uint8 where a data set would be too large otherwise; :meth:`floats` gives
+        float32 either way.
     labels : ndarray of shape (n,), int64
     """
 
@@ -22,9 +25,9 @@ class Split:
     labels: np.ndarray = field(repr=False)
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.images.dtype != np.float32:
+        if self.images.ndim != 4 or self.images.dtype not in (np.float32, np.uint8):
             raise ValueError(
-                f"images must be float32 (n, height, width, channels), "
+                f"images must be float32 or uint8 (n, height, width, channels), "
                 f"not {self.images.dtype} {self.images.shape}"
             )
         if self.labels.shape != (len(self.images),):
@@ -37,6 +40,34 @@ class Split:
         """Return the split of some rows (a slice or an index array)."""
         return Split(self.images[rows], self.labels[rows])
 
+    def floats(self, size: int | None = None) -> np.ndarray:
+        """Return the images as float32 in [0, 1], resized bilinearly to (size, size) if asked for."""
+        images = self.images
+        if images.dtype == np.uint8:
+            images = images.astype(np.float32) / 255
+        return images if size is None else resize(images, size)
+
+    def batches(self, batch_size: int, size: int | None = None) -> Iterator[np.ndarray]:
+        """Yield :meth:`floats` batch by batch, in order."""
+        for start in range(0, len(self), batch_size):
+            yield self.take(slice(start, start + batch_size)).floats(size)
+
+    def per_class(self, n: int, seed: int) -> np.ndarray:
+        """Return the rows of `n` images of every class, drawn at random, in ascending order.
+
+        Raises
+        ------
+        ValueError
+            If a class has fewer.
+        """
+        classes, counts = np.unique(self.labels, return_counts=True)
+        if counts.min() < n:
+            rarest = classes[counts.argmin()]
+            raise ValueError(f"expected {n} images of class {rarest}, there are {counts.min()}")
+        rng = np.random.default_rng(seed)
+        drawn = [rng.choice(np.flatnonzero(self.labels == c), n, replace=False) for c in classes]
+        return np.sort(np.concatenate(drawn))
+
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
@@ -48,6 +79,13 @@ class ImageDataset:
     test: Split
     class_names: tuple[str, ...]
     provenance: str
+
+    def with_train(self, n: int, seed: int = 0) -> "ImageDataset":
+        """Return the data set with `n` training images, as many of each class; with all of them for 0."""
+        if n == 0:
+            return self
+        rows = self.train.per_class(n // len(self.class_names), seed)
+        return replace(self, train=self.train.take(rows))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,3 +105,22 @@ class ImageDataset:
 def from_bytes(images: np.ndarray, labels: np.ndarray) -> Split:
     """Turn uint8 grey images (n, height, width) into a :class:`Split`."""
     return Split(images[..., None].astype(np.float32) / 255, labels.astype(np.int64))
+
+
+def hold_out(split: Split, n_per_class: int, seed: int = 0) -> tuple[Split, Split]:
+    """Divide a split into (the rest, `n_per_class` random images of every class)."""
+    held = np.zeros(len(split), dtype=bool)
+    held[split.per_class(n_per_class, seed)] = True
+    return split.take(~held), split.take(held)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize images (n, height, width, channels) to (n, size, size, channels), bilinearly.
+
+    Half-pixel centres, no antialiasing, as OpenCV's and TensorFlow's bilinear.
+    """
+    if images.shape[1:3] == (size, size):
+        return images
+    import keras
+
+    return np.asarray(keras.ops.image.resize(images, (size, size), interpolation="bilinear"))

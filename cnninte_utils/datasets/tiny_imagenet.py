@@ -1,0 +1,96 @@
+"""Tiny ImageNet: 200 classes of ImageNet at 64×64 (Stanford CS231n; Le, Yang 2015)."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..artifacts import DataError, data_dirs
+from .base import ImageDataset, Split, hold_out
+from .image_archive import read_images, read_text
+
+SIZE = 64
+ARCHIVES = (
+    "tiny_imagenet/tiny-imagenet-200.zip",
+    "tiny_imagenet/tiny-imagenet-200.tar",
+    "tiny_imagenet/tiny_imagenet_subset.tar.gz",
+)
+_ROOT = "tiny-imagenet-200"
+_N_VALIDATION_PER_CLASS = 10
+_ADVICE = (
+    "Download http://cs231n.stanford.edu/tiny-imagenet-200.zip (248 MB; not fetched for you, because it is "
+    "not on HTTPS; MD5 90528d7ca1a48142e341f4ef8d21d0de) and put it, as it is, into the folder named by "
+    f"$CNNINTE_DATA as {ARCHIVES[0]}."
+)
+
+
+def load() -> ImageDataset:
+    """Return Tiny ImageNet with the published validation images as test split.
+
+    Validation are 10 training images of each class; the published test images have no labels.
+    """
+    archive = Path(fetch())
+    wnids = tuple(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
+    code = {wnid: i for i, wnid in enumerate(wnids)}
+    wnid_of = _table(archive, "val/val_annotations.txt")
+    words = _table(archive, "words.txt")
+
+    def label_of(name: str) -> tuple[str, int] | None:
+        match PurePosixPath(name).parts:
+            case (*_, "train", wnid, "images", file_name) if file_name.endswith(".JPEG"):
+                split = "train"
+            case (*_, "val", "images", file_name) if file_name.endswith(".JPEG"):
+                split, wnid = "test", wnid_of.get(file_name)
+            case _:
+                return None
+        if wnid not in code:
+            raise DataError(f"{archive} has {name}, which is of none of the classes in wnids.txt")
+        return split, code[wnid]
+
+    splits = read_images(archive, SIZE, label_of)
+    _check_complete(archive, splits, len(wnids))
+    train, validation = hold_out(Split(*splits["train"]), _N_VALIDATION_PER_CLASS)
+    test = Split(*splits["test"])
+    names = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
+    provenance = (
+        f"Tiny ImageNet (Le and Yang 2015, from ImageNet), {archive.name}, "
+        f"split {len(train):,}/{len(validation):,}/{len(test):,}"
+    )
+    return ImageDataset("tiny_imagenet", train, validation, test, names, provenance)
+
+
+def _table(archive: Path, name: str) -> dict[str, str]:
+    """Return the first two columns of a file of lines with tabs."""
+    rows = (line.split("\t") for line in read_text(archive, f"{_ROOT}/{name}").splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1}
+
+
+def _check_complete(archive: Path, splits: dict, n_classes: int) -> None:
+    """Refuse an archive cut short: every class has as many images as any other."""
+    for split in ("train", "test"):
+        labels = splits[split][1] if split in splits else np.empty(0, np.int64)
+        counts = np.bincount(labels, minlength=n_classes)
+        if counts.min() < counts.max() or not counts.max():
+            raise DataError(
+                f"{archive} is incomplete: its {n_classes} classes have {counts.min()} to {counts.max()} "
+                f"{split} images instead of equally many: fetch it again"
+            )
+
+
+def fetch() -> str:
+    """Return the path of the archive."""
+    found = _find()
+    if found is None:
+        raise DataError(f"Tiny ImageNet is {status()[1]}")
+    return str(found)
+
+
+def status() -> tuple[str, str]:
+    """Return ("ready", path) or ("absent", how to get it)."""
+    found = _find()
+    places = " or ".join(str(directory) for directory in data_dirs())
+    return ("ready", str(found)) if found else ("absent", f"not in {places}. {_ADVICE}")
+
+
+def _find() -> Path | None:
+    candidates = (directory / name for directory in data_dirs() for name in ARCHIVES)
+    return next((path for path in candidates if path.is_file()), None)

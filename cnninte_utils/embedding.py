@@ -1,0 +1,157 @@
+"""Put a layer's activations on a plane: t-SNE as paper B runs it, and what it is compared with."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import scipy.linalg
+
+__all__ = ["METHODS", "embed", "min_max", "principal_components"]
+
+
+def embed(
+    features: np.ndarray,
+    method: str = "tsne",
+    *,
+    n_components: int = 2,
+    n_principal: int = 50,
+    perplexity: float = 40.0,
+    max_iter: int = 3_000,
+    random_state: int = 0,
+) -> np.ndarray:
+    """Embed activations in a few dimensions, with the recipe of paper B's authors by default.
+
+    Everything is scaled by one global minimum and maximum and reduced to `n_principal` principal
+    components; then comes the method.
+
+    Parameters
+    ----------
+    features : array of shape (n, ...)
+        Activations of a layer; feature maps are flattened.
+    method : {"tsne", "pca", "umap", "mds", "autoencoder"}
+    n_components : int
+    n_principal : int
+        Fewer if there are fewer instances or features.
+    perplexity : float
+        Of t-SNE; below the number of instances.
+    max_iter : int
+        Of t-SNE.
+    random_state : int
+
+    Returns
+    -------
+    ndarray of shape (n, n_components), float
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, an activation is not finite, or there are too few instances for the
+        perplexity.
+
+    Notes
+    -----
+    t-SNE and UMAP coordinates differ between machines; compare measures of them, never coordinates.
+
+    References
+    ----------
+    Wang, Liu 2024, Section 3 and Algorithm 1. van der Maaten, Hinton 2008, "Visualizing Data using t-SNE".
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
+    if method == "tsne" and not 0 < perplexity < len(features):
+        raise ValueError(f"perplexity must be between 0 and the {len(features)} instances, got {perplexity}")
+    reduced = principal_components(min_max(features), n_principal)
+    options = {"perplexity": perplexity, "max_iter": max_iter} if method == "tsne" else {}
+    return METHODS[method](reduced, n_components, random_state, **options)
+
+
+def min_max(features: np.ndarray) -> np.ndarray:
+    """Flatten activations to (n, features) and scale them to [0, 1] by one minimum and one maximum.
+
+    Constant activations become zeros.
+    """
+    features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
+    if not np.isfinite(features).all():
+        raise ValueError("activations must be finite, got NaN or infinity")
+    low, high = features.min(), features.max()
+    return (features - low) / (high - low if high > low else 1)
+
+
+def principal_components(features: np.ndarray, n_components: int = 50) -> np.ndarray:
+    r"""Return the scores of the first principal components, exactly.
+
+    Where there are more features than instances, from the instances' inner products: with the centred
+    :math:`X X^T = U \Lambda U^T` the scores are :math:`U \Lambda^{1/2}`; the features' covariance is never
+    formed.
+
+    Parameters
+    ----------
+    features : float array of shape (n, features)
+    n_components : int
+        At most; there are never more than min(n, features).
+
+    Returns
+    -------
+    ndarray of shape (n, n_components), by falling variance; signs are arbitrary
+    """
+    n, n_features = features.shape
+    n_components = min(n_components, n, n_features)
+    centred = features - features.mean(axis=0)
+    if n_features <= n:
+        _, vectors = _leading(centred.T @ centred, n_components)
+        return centred @ vectors
+    values, vectors = _leading(centred @ centred.T, n_components)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def _leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k largest eigenvalues, falling, and their vectors, of a symmetric matrix."""
+    n = len(matrix)
+    values, vectors = scipy.linalg.eigh(matrix.astype(np.float64), subset_by_index=[n - k, n - 1])
+    return values[::-1], vectors[:, ::-1]
+
+
+def _tsne(points, n_components, random_state, *, perplexity, max_iter):
+    from sklearn.manifold import TSNE
+
+    tsne = TSNE(n_components, perplexity=perplexity, max_iter=max_iter, init="pca", random_state=random_state)
+    return tsne.fit_transform(points)
+
+
+def _pca(points, n_components, random_state):
+    return points[:, :n_components]
+
+
+def _umap(points, n_components, random_state):
+    from umap import UMAP
+
+    return UMAP(n_components=n_components, random_state=random_state, n_jobs=1).fit_transform(points)
+
+
+def _mds(points, n_components, random_state):
+    from sklearn.manifold import MDS
+
+    return MDS(n_components, n_init=1, init="random", random_state=random_state).fit_transform(points)
+
+
+def _autoencoder(points, n_components, random_state):
+    """Train 50 → 64 → 2 → 64 → 50 to give back its input; the two in the middle are the embedding."""
+    keras.utils.set_random_seed(random_state)
+    scaled = (points / points.std()).astype(np.float32)
+    layers = keras.layers
+    start = keras.Input((points.shape[1],))
+    code = layers.Dense(n_components)(layers.Dense(64, activation="tanh")(start))
+    end = layers.Dense(points.shape[1])(layers.Dense(64, activation="tanh")(code))
+    whole = keras.Model(start, end)
+    whole.compile(keras.optimizers.Adam(3e-3), "mse")
+    whole.fit(scaled, scaled, epochs=100, batch_size=64, verbose=0)
+    return keras.Model(start, code).predict(scaled, batch_size=1_000, verbose=0)
+
+
+METHODS: dict[str, Callable[..., np.ndarray]] = {
+    "tsne": _tsne,
+    "pca": _pca,
+    "umap": _umap,
+    "mds": _mds,
+    "autoencoder": _autoencoder,
+}

@@ -1,0 +1,187 @@
+"""Drawings that every part of the series needs, and the colours that mean the same everywhere."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..artifacts import atomic_path, write_json
+from ..claims import Run
+
+# Petroff (2021), ten colours that people with any colour vision tell apart; class k is always colour k.
+CLASS_COLORS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+LABEL_COLOR, HYPOTHESIS_COLOR = "#D55E00", "#0072B2"
+SEPARATED_COLOR, OPEN_COLOR = "#009E73", "#B2182B"
+
+
+def use_style() -> None:
+    """Use the look of the series for every figure of this notebook."""
+    plt.style.use("cnninte_utils.series")
+
+
+def save(figure: Figure, run: Run, slug: str, title: str, alt: str) -> Figure:
+    """Put the title on a figure and write it into the run's ``figures`` folder as PNG.
+
+    Parameters
+    ----------
+    slug : str
+        The rest of the file name, e.g. ``"learning_curves"``.
+    title : str
+        What the figure states; a figure that has a title keeps it.
+    alt : str
+        What is to be seen, for those who cannot see it.
+    """
+    if not figure.get_suptitle():
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    path = run.folder / "figures" / f"{run.name}.{slug}.png"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Title": title, "Description": alt})
+    write_json(path.with_suffix(".json"), {"title": title, "alt": alt})
+    return figure
+
+
+def image_row(images: np.ndarray, titles: Sequence[str], *, size: float = 1.0) -> Figure:
+    """Draw images (n, height, width, 1 or 3) in [0, 1] in a row, each under its title."""
+    figure, axes = plt.subplots(1, len(images), figsize=(size * len(images), size + 0.4), squeeze=False)
+    for ax, image, title in zip(axes[0], images, titles, strict=True):
+        show_image(ax, image)
+        ax.set_title(title, fontsize=9, loc="center")
+    return figure
+
+
+def learning_curves(history: Mapping[str, Sequence[float]], ax: Axes) -> Axes:
+    """Draw accuracy on training batches and on validation images against steps."""
+    ax.plot(history["step"], history["accuracy"], marker=".", label="training batches (dropout on)")
+    ax.plot(history["step"], history["val_accuracy"], marker=".", label="validation images")
+    ax.set(xlabel="optimizer steps", ylabel="accuracy", ylim=(0, 1))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str], ax: Axes) -> Axes:
+    """Draw how many instances of each label get each prediction; the errors set the colour scale."""
+    n_classes = len(class_names)
+    cells = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
+    counts = cells.reshape(n_classes, n_classes)
+    errors = np.where(np.eye(n_classes, dtype=bool), 0, counts)
+    annotated_map(errors, ax, text=counts, vmax=max(1, errors.max()), cmap="Blues")
+    return name_classes(ax, class_names, x="predicted", y="label")
+
+
+def id_matrix(
+    matrix: np.ndarray, ax: Axes, *, rows: Sequence[str], columns: Sequence[str], **options
+) -> Axes:
+    """Draw a small matrix with its numbers written in: one row per factor, one column per instance."""
+    annotated_map(matrix, ax, text=matrix, **options)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    return ax
+
+
+def unit_profiles(activations: np.ndarray, labels: np.ndarray, class_names: Sequence[str], ax: Axes) -> Axes:
+    """Draw the mean activation of every unit for every class; units sorted by the class they like best.
+
+    Parameters
+    ----------
+    activations : float array of shape (n, units)
+    labels : int array of shape (n,)
+    """
+    means = np.stack([activations[labels == k].mean(axis=0) for k in range(len(class_names))])
+    is_silent = means.max(axis=0) == 0
+    order = np.lexsort((-means.max(axis=0), means.argmax(axis=0), is_silent))
+    image = ax.imshow(means[:, order], aspect="auto", vmin=0)
+    ax.figure.colorbar(image, ax=ax, label="mean activation", pad=0.01)
+    ax.set_yticks(range(len(class_names)), class_names)
+    silent = f"; the last {is_silent.sum()} are silent" if is_silent.any() else ""
+    ax.set(xlabel=f"{means.shape[1]} units, sorted by their strongest class{silent}", ylabel="class")
+    return ax
+
+
+def taxonomy(branches: Mapping[str, Sequence[str]], ax: Axes) -> Axes:
+    """Draw a two-level map; families whose name ends in * are those the series has, in bold."""
+    for column, (branch, families) in enumerate(branches.items()):
+        color = CLASS_COLORS[column]
+        ax.plot([column, column], [0, -0.35 * len(families) - 0.15], color=color, lw=1, zorder=0)
+        ax.text(
+            column, 0, branch, ha="center", va="center", weight="bold",
+            bbox={"boxstyle": "round,pad=0.5", "fc": "white", "ec": color, "lw": 2},
+        )  # fmt: skip
+        for row, family in enumerate(families, start=1):
+            is_here = family.endswith("*")
+            ax.text(
+                column, -0.35 * row - 0.15, family.rstrip("*"), ha="center", va="center", fontsize=9,
+                weight="bold" if is_here else "normal",
+                bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": color if is_here else "0.85"},
+            )  # fmt: skip
+    depth = max(map(len, branches.values()))
+    ax.set(xlim=(-0.6, len(branches) - 0.4), ylim=(-0.35 * depth - 0.5, 0.35))
+    ax.set_axis_off()
+    return ax
+
+
+def verdict_bars(scoreboard: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw how many claims of each paper got which verdict."""
+    colors = {
+        "reproduced": SEPARATED_COLOR,
+        "not reproduced": OPEN_COLOR,
+        "not comparable": "0.6",
+        "not run": "0.88",
+    }
+    papers = scoreboard["source"].str.split(",").str[0].rename("paper")
+    counts = pd.crosstab(papers, scoreboard["verdict"]).reindex(columns=list(colors), fill_value=0)
+    counts.plot.barh(stacked=True, color=list(colors.values()), ax=ax, width=0.6)
+    ax.invert_yaxis()
+    ax.set(xlabel="claims", ylabel="paper")
+    ax.legend(fontsize=8, loc="lower right")
+    return ax
+
+
+def reference_lines(draw, references: Mapping[str, float]) -> None:
+    """Draw levels with their names by ``ax.axhline`` or ``ax.axvline``."""
+    styles = ("--", ":", "-.")
+    for (name, level), style in zip(references.items(), styles, strict=False):
+        draw(level, color="0.3", linestyle=style, linewidth=1, label=f"{name} ({level:.3f})")
+
+
+def annotated_map(values: np.ndarray, ax: Axes, *, text: np.ndarray, fmt: str = "d", **options) -> None:
+    """Draw a matrix as colours with its numbers written in."""
+    values = np.asarray(values, dtype=float)
+    image = ax.imshow(values, **options)
+    middle = (image.norm.vmin + image.norm.vmax) / 2
+    dark_is_high = np.mean(image.cmap(1.0)[:3]) < np.mean(image.cmap(0.0)[:3])
+    for (row, column), value in np.ndenumerate(text):
+        if np.isfinite(value):
+            is_dark = (values[row, column] > middle) == dark_is_high
+            ax.text(
+                column, row, format(value, fmt), ha="center", va="center", fontsize=8,
+                color="white" if is_dark else "black",
+            )  # fmt: skip
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.tick_params(length=0)
+
+
+def name_classes(ax: Axes, class_names: Sequence[str], *, x: str, y: str) -> Axes:
+    """Name the ticks of a classes by classes map, and its axes."""
+    ax.set_xticks(range(len(class_names)), class_names)
+    ax.set_yticks(range(len(class_names)), class_names)
+    ax.set(xlabel=x, ylabel=y)
+    return ax
+
+
+def show_image(ax: Axes, image: np.ndarray) -> Axes:
+    """Draw one image (height, width, 1 or 3): grey ones black on white, colours as they are."""
+    if image.shape[-1] == 1:
+        ax.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
+    else:
+        ax.imshow(image, vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color="0.8")
+    return ax

@@ -1,0 +1,175 @@
+"""Drawings of what deconvnet and its kin send back to pixels (paper B, Fig. 3)."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from .common import show_image
+
+NORMALIZATIONS = ("unit", "layer")
+_DEAD = 0.85
+
+
+def mosaic(
+    reconstructions: np.ndarray,
+    ax: Axes,
+    *,
+    normalize: str = "unit",
+    order: Sequence[int] | None = None,
+    columns: int | None = None,
+    block_size: int | None = None,
+) -> Axes:
+    """Draw the reconstructions of a layer as one block for each unit.
+
+    Grey is zero; brighter and darker are positive and negative, colour by colour. Dead units, whose
+    reconstruction is zero everywhere, are crossed out.
+
+    Parameters
+    ----------
+    reconstructions : float array of shape (units, height, width, 3)
+        Signed.
+    normalize : {"unit", "layer"}
+        Scale every block by its own largest magnitude, or all of them by the layer's, which shows which
+        units matter.
+    order : sequence of int, optional
+        Of the units; by default as they are numbered.
+    columns : int, optional
+        Blocks in a row; by default as many as make it about square.
+    block_size : int, optional
+        Pixels of a block's side: larger blocks are averaged down to it, by a whole factor.
+    """
+    blocks, is_dead = tiles(reconstructions, normalize=normalize, block_size=block_size)
+    order = np.arange(len(blocks)) if order is None else np.asarray(order)
+    blocks, is_dead = blocks[order], is_dead[order]
+    columns = columns or int(np.ceil(np.sqrt(len(blocks))))
+    rows = -(-len(blocks) // columns)
+    _, height, width, n_channels = blocks.shape
+    canvas = np.ones((rows * columns, height + 1, width + 1, n_channels), np.float32)
+    canvas[: len(blocks), :height, :width] = blocks
+    canvas = canvas.reshape(rows, columns, height + 1, width + 1, n_channels).transpose(0, 2, 1, 3, 4)
+    ax.imshow(
+        canvas.reshape(rows * (height + 1), columns * (width + 1), n_channels), interpolation="antialiased"
+    )
+    for place in np.flatnonzero(is_dead):
+        top, left = (place // columns) * (height + 1), (place % columns) * (width + 1)
+        ax.plot([left, left + width - 1], [top, top + height - 1], color="0.5", lw=0.6)
+    ax.set_axis_off()
+    return ax
+
+
+def tiles(
+    reconstructions: np.ndarray, *, normalize: str = "unit", block_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn signed reconstructions into pictures with 0 at middle grey.
+
+    Parameters as for :func:`mosaic`.
+
+    Returns
+    -------
+    blocks : float array of shape (units, height, width, channels), in [0, 1]
+    is_dead : bool array of shape (units,)
+    """
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"unknown normalize {normalize!r}: choose one of {', '.join(NORMALIZATIONS)}")
+    blocks = reconstructions if block_size is None else _shrunk(reconstructions, block_size)
+    largest = np.abs(blocks).max(axis=(1, 2, 3), keepdims=True)
+    is_dead = largest.ravel() == 0
+    scale = largest if normalize == "unit" else largest.max(keepdims=True)
+    blocks = 0.5 + 0.5 * blocks / np.where(scale > 0, scale, 1)
+    blocks[is_dead] = _DEAD
+    return blocks, is_dead
+
+
+def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
+    factor = max(1, blocks.shape[1] // size)
+    n, height, width, n_channels = blocks.shape
+    height, width = height // factor, width // factor
+    blocks = blocks[:, : height * factor, : width * factor]
+    return blocks.reshape(n, height, factor, width, factor, n_channels).mean(axis=(2, 4))
+
+
+def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -> Figure:
+    """Draw an image and the mosaics of its layers side by side; `options` go to :func:`mosaic`."""
+    figure, axes = plt.subplots(1, len(layers) + 1, figsize=(3 * (len(layers) + 1), 3.3))
+    show_image(axes[0], image)
+    axes[0].set_title("image")
+    for ax, (name, reconstructions) in zip(axes[1:], layers.items(), strict=True):
+        mosaic(reconstructions, ax, **options)
+        n_dead = int((np.abs(reconstructions).max(axis=(1, 2, 3)) == 0).sum())
+        dead = f", {n_dead} dead" if n_dead else ""
+        ax.set_title(f"{name}\n{len(reconstructions)} units{dead}", fontsize=10)
+    return figure
+
+
+def strongest_images(images: np.ndarray, reconstructions: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw each unit's strongest images, and below them what the unit sees in each.
+
+    Parameters
+    ----------
+    images : array of shape (units, k, height, width, 3), in [0, 1]
+    reconstructions : array of the same shape, signed
+    names : sequence of str
+        Of the units.
+    """
+    n_units, k = images.shape[:2]
+    figure, axes = plt.subplots(2 * n_units, k, figsize=(k, 2.1 * n_units), squeeze=False)
+    for row, name in enumerate(names):
+        for column in range(k):
+            show_image(axes[2 * row, column], images[row, column])
+            block, _ = tiles(reconstructions[row, column][None])
+            show_image(axes[2 * row + 1, column], block[0])
+        axes[2 * row, 0].set_ylabel(name, fontsize=9)
+        axes[2 * row + 1, 0].set_ylabel("sees", fontsize=8, color="0.4")
+    return figure
+
+
+def image_grid(images: np.ndarray, titles: Sequence[str], *, columns: int = 8, size: float = 1.2) -> Figure:
+    """Draw images (n, height, width, channels) in [0, 1] under their titles, row by row."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.25) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        ax.set_axis_on()
+        show_image(ax, image)
+        ax.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+def similarity_by_layer(frame: pd.DataFrame, ax: Axes, *, baseline: float | None = None) -> Axes:
+    """Draw how alike explanations stay as more layers are randomised.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns n_randomized, similarity, rule, direction.
+    baseline : float, optional
+        The similarity of two different units of the trained network.
+    """
+    sns.lineplot(
+        frame,
+        x="n_randomized",
+        y="similarity",
+        hue="rule",
+        style="direction",
+        markers=True,
+        errorbar="sd",
+        ax=ax,
+    )
+    if baseline is not None:
+        ax.axhline(baseline, color="0.4", ls=":", lw=1, label=f"two units of one network ({baseline:.2f})")
+    ax.set(xlabel="convolutions with shuffled weights", ylabel="rank correlation with the trained network's")
+    ax.legend(fontsize=8)
+    return ax
+
+
+def marked_patch(ax: Axes, top: int, left: int, size: int) -> Axes:
+    """Frame a square patch of an image."""
+    ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, fill=False, ec="#D55E00", lw=2))
+    return ax

@@ -1,0 +1,60 @@
+"""Layers that AlexNet needs and Keras lacks."""
+
+import keras
+from keras import ops
+
+__all__ = ["GroupedConv2D", "LocalResponseNormalization"]
+
+
+@keras.saving.register_keras_serializable("cnninte_utils")
+class LocalResponseNormalization(keras.layers.Layer):
+    r"""Divide each value by the energy of its neighbours across channels.
+
+    .. math:: y_c = x_c \, (k + \alpha \sum_{|c' - c| \le r} x_{c'}^2)^{-\beta}
+
+    Parameters
+    ----------
+    radius : int
+    alpha, beta, bias : float
+        Of the formula, with k the bias; the defaults are those of the Caffe AlexNet.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton 2012, "ImageNet Classification with Deep Convolutional Neural
+    Networks", Section 3.3.
+    """
+
+    def __init__(self, radius=2, alpha=2e-5, beta=0.75, bias=1.0, **options):
+        super().__init__(**options)
+        self.radius, self.alpha, self.beta, self.bias = radius, alpha, beta, bias
+
+    def call(self, inputs):
+        """Return the normalised values, of the same shape."""
+        n_channels, r = inputs.shape[-1], self.radius
+        squares = ops.pad(ops.square(inputs), [(0, 0)] * (len(inputs.shape) - 1) + [(r, r)])
+        energy = sum(squares[..., shift : shift + n_channels] for shift in range(2 * r + 1))
+        return inputs * (self.bias + self.alpha * energy) ** -self.beta
+
+    def get_config(self):
+        """Return what makes the layer again."""
+        own = {"radius": self.radius, "alpha": self.alpha, "beta": self.beta, "bias": self.bias}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("cnninte_utils")
+class GroupedConv2D(keras.layers.Conv2D):
+    """A grouped convolution as one convolution for each group.
+
+    The same numbers as ``Conv2D(groups=...)``, which on a CPU TensorFlow can only compile, several times
+    slower.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve each group of input channels with its own filters."""
+        outputs = [
+            ops.conv(part, filters, strides=list(self.strides), padding=self.padding)
+            for part, filters in zip(
+                ops.split(inputs, self.groups, axis=-1), ops.split(kernel, self.groups, axis=-1), strict=True
+            )
+        ]
+        return ops.concatenate(outputs, axis=-1)
