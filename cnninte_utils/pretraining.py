@@ -11,9 +11,9 @@ from .models import build
 from .training import Recipe, fit_or_load
 from .weights import Weights, fold_batch_norm
 
-__all__ = ["STAGES", "WIDTH", "pretrain"]
+__all__ = ["N_CLASSES", "STAGES", "WIDTH", "pretrain"]
 
-WIDTH = 0.25
+WIDTH, N_CLASSES = 0.25, 200
 STAGES = {"alexnet": ((64, 30),), "vgg19": ((32, 20), (64, 6))}
 """(pixels, epochs) one after the other; small images first, because VGG19 takes long to start."""
 
@@ -44,7 +44,7 @@ def pretrain(architecture: str, folder: Path) -> dict[str, float]:
                 epochs, len(dataset.train), 128,
                 learning_rate=2e-3, schedule="cosine", weight_decay=0.05, is_augmented=True,
             ),
-            options=options | {"input_size": size, "n_classes": 200, "batch_norm": True},
+            options=options | {"input_size": size, "n_classes": N_CLASSES, "batch_norm": True},
             weights=weights,
         )  # fmt: skip
         weights = Weights.of(network.model)
@@ -70,10 +70,3 @@ def _accuracies(weights: Weights, dataset: ImageDataset) -> dict[str, float]:
     best = np.argsort(-predict(model, dataset.test.floats()), axis=1)[:, :5]
     hits = best == dataset.test.labels[:, None]
     return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
-
-
-if __name__ == "__main__":
-    import sys
-
-    for name in STAGES:
-        print(name, pretrain(name, Path(sys.argv[1])))

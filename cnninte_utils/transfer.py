@@ -1,11 +1,15 @@
 """Fine-tune AlexNet and VGG19 as paper B does: pretrained convolutions, a new head."""
 
-from .datasets import ImageDataset
+import keras
+import numpy as np
+
+from .activations import predict
+from .datasets import ImageDataset, Split
 from .pretrained import imagenet
 from .training import Recipe, TrainedNetwork, fit_or_load
 from .weights import Weights, bundled
 
-__all__ = ["NETWORKS", "SCALINGS", "SOURCES", "fine_tune", "options_for", "reduction"]
+__all__ = ["NETWORKS", "SCALINGS", "SOURCES", "fine_tune", "options_for", "predicted_labels", "reduction"]
 
 NETWORKS = ("alexnet", "vgg19")
 VARIANTS = {"alexnet": {"head": "flat", "padding": "same"}, "vgg19": {"head": "fc"}}
@@ -67,6 +71,12 @@ def options_for(weights: Weights, n_classes: int, scaling: str = "as_trained") -
     options = weights.options | {"n_classes": n_classes} | VARIANTS[weights.architecture]
     options["input_size"] = min(INPUT_SIZE, options["input_size"])
     return options | ({} if scaling == "as_trained" else {"mean": None, "std": None})
+
+
+def predicted_labels(model: keras.Model, split: Split) -> np.ndarray:
+    """Return the class (n,) that a network gives to each image, resized to what it takes batch by batch."""
+    batches = split.batches(500, model.input_shape[1])
+    return np.concatenate([predict(model, images).argmax(axis=1) for images in batches])
 
 
 def reduction(source: str, epochs: int, n_train: int) -> str:

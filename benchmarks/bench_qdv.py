@@ -1,0 +1,70 @@
+"""Neighbourhood hit of ten layers over five seeds against the plain recipe: ratios in one run.
+
+The plain script is the authors' recipe in scikit-learn, once for each layer and seed: flatten, scale, PCA to
+50, t-SNE with 3,000 iterations, neighbours. Ours reduces each layer once and embeds with 3,000 or 1,000
+iterations. Networks are the bundled ones, images Toyworld's 1,000 test images (CIFAR-10's if there).
+
+    python benchmarks/bench_qdv.py            # a few minutes
+    CNNINTE_DATA=… python benchmarks/bench_qdv.py cifar10
+"""
+
+import os
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
+
+from cnninte_utils import datasets, models, qdv, transfer
+from cnninte_utils.activations import activations
+
+SEEDS = range(5)
+
+
+def plain_hit(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    flat = features.reshape(len(features), -1)
+    flat = (flat - flat.min()) / (flat.max() - flat.min())
+    reduced = PCA(50, random_state=seed).fit_transform(flat)
+    points = TSNE(perplexity=40, max_iter=3_000, random_state=seed).fit_transform(reduced)
+    neighbours = NearestNeighbors(n_neighbors=5).fit(points).kneighbors(return_distance=False)
+    return float((labels[neighbours] == labels[:, None]).mean())
+
+
+def main(name: str) -> None:
+    dataset = datasets.load(name)
+    sample = dataset.test.take(dataset.test.per_class(100, 222))
+    networks = {}
+    for network in transfer.NETWORKS:
+        weights = transfer.bundled(network)
+        networks[network] = models.build(network, **transfer.options_for(weights, 10))
+        weights.put_into(networks[network])
+    images = sample.floats(64)
+    hits = {}
+    for iterations in (3_000, 1_000):
+        started = time.perf_counter()
+        spaces = [s for n, m in networks.items() for s in qdv.layer_spaces(n, m, models.LAYERS[n], images)]
+        frame, _ = qdv.score(spaces, sample.labels, seeds=SEEDS, max_iter=iterations)
+        seconds = time.perf_counter() - started
+        plane = frame[frame["space"] == "2-D"].groupby(["network", "depth"])["nh"]
+        hits[iterations] = seconds, plane.mean().to_numpy()
+    started = time.perf_counter()
+    plain = []
+    for network, model in networks.items():
+        for layer in models.LAYERS[network]:
+            features = activations(model, layer, images)
+            plain.append([plain_hit(features, sample.labels, seed) for seed in SEEDS])
+    seconds, plain = time.perf_counter() - started, np.array(plain)
+    print(f"{name}, {len(sample):,} images, 10 layers, {len(SEEDS)} seeds; plain recipe {seconds:.0f} s")
+    print(f"spread of the plain recipe's hit over seeds: SD {plain.std(axis=1, ddof=1).max():.4f} at most")
+    for iterations, (own, hit) in hits.items():
+        gap = np.abs(hit - plain.mean(axis=1)).max()
+        share = own / seconds
+        print(f"{iterations:,} iterations: {own:.0f} s, {share:.2f} of it; means differ by {gap:.4f} at most")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:] or ["toyworld"])
