@@ -25,8 +25,8 @@ def maximize(
 
     .. math:: x^* = \arg\max_x \; a_u(x) - \lambda \lVert x - \tfrac12 \rVert^2
 
-    with :math:`a_u` the mean of the unit's feature map. Steps go along the gradient divided by its largest
-    magnitude; the image is shifted at random before each, which keeps single pixels from running away.
+    with :math:`a_u` the mean of the unit's feature map. Steps go along the gradient divided by its root
+    mean square; the image is shifted at random before each, which keeps single pixels from running away.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def maximize(
     units : sequence of int
     steps : int
     step_size : float
-        The most that a pixel moves in a step.
+        Root mean square of what a step adds to the pixels.
     decay : float
         Share of the distance to grey that is lost in each step: the penalty.
     max_shift : int
@@ -72,8 +72,8 @@ def maximize(
         outputs, gradients = vector_jacobian_product(objective, np.roll(images, shift, (1, 2)), cotangents)
         reached[step] = outputs[np.arange(len(units)), units]
         gradients = np.roll(gradients, tuple(-s for s in shift), (1, 2))
-        largest = np.abs(gradients).max(axis=(1, 2, 3), keepdims=True)
-        images += step_size * gradients / np.where(largest > 0, largest, 1)
+        size = np.sqrt((gradients**2).mean(axis=(1, 2, 3), keepdims=True))
+        images += step_size * gradients / np.where(size > 0, size, 1)
         images = np.clip(images - decay * (images - 0.5), 0, 1)
     return images, reached
 

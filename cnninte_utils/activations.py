@@ -1,5 +1,6 @@
 """Layer outputs streamed in batches, and vector-Jacobian products on any Keras backend."""
 
+import logging
 from collections.abc import Callable
 
 import keras
@@ -8,6 +9,14 @@ import numpy as np
 __all__ = ["SUMMARIES", "activations", "compiled", "predict", "vector_jacobian_product", "vjp"]
 
 SUMMARIES = ("max", "mean")
+
+
+def _is_about_something_else(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+# every layer looked at is a model of its own, so TensorFlow compiles more often than it thinks wise
+logging.getLogger("tensorflow").addFilter(_is_about_something_else)
 
 
 def activations(

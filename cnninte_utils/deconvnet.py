@@ -11,7 +11,7 @@ from keras import ops
 from .activations import activations, compiled, vjp
 from .layers import LocalResponseNormalization
 
-__all__ = ["RULES", "SEEDS", "chain", "randomized", "reconstruct"]
+__all__ = ["RULES", "SEEDS", "chain", "randomized", "reconstruct", "reconstruct_unit"]
 
 RULES: dict[str, Callable] = {
     "deconvnet": lambda signal, is_on: ops.relu(signal),
@@ -79,16 +79,51 @@ def reconstruct(
     Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks", Section 2.1.
     Springenberg et al. 2015, "Striving for Simplicity", Section 3.4. Wang, Liu 2024, Section 2.
     """
+    n_units = _n_units(model, layer)
+    units = np.arange(n_units) if units is None else np.asarray(units)
+    if not len(units) or units.min() < 0 or units.max() >= n_units:
+        raise ValueError(f"units must be between 0 and {n_units - 1}, got {units.tolist()}")
+    project = _projection(model, image[None], layer, rule, seed, lrn)
+    result = np.empty((len(units), *image.shape), np.float32)
+    for start in range(0, len(units), batch_size):
+        batch = slice(start, start + batch_size)
+        result[batch] = project(units[batch])
+    return result
+
+
+def reconstruct_unit(
+    model: keras.Model,
+    images: np.ndarray,
+    layer: str,
+    unit: int,
+    *,
+    rule: str = "deconvnet",
+    seed: str = "peak",
+    lrn: str = "identity",
+) -> np.ndarray:
+    """Project one unit's feature maps of several images back to pixels; otherwise as :func:`reconstruct`.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels)
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, channels), float32
+    """
+    if not 0 <= unit < _n_units(model, layer):
+        raise ValueError(f"unit must be between 0 and {_n_units(model, layer) - 1}, got {unit}")
+    return _projection(model, images, layer, rule, seed, lrn)(np.full(len(images), unit))
+
+
+def _projection(model, images, layer, rule, seed, lrn) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way down as a function of units: all of them in one image, or one for each image."""
     _check("rule", rule, RULES)
     _check("seed", seed, SEEDS)
     _check("lrn", lrn, ("identity", "gradient"))
     layers = chain(model, layer)
-    outputs = activations(model, [step.name for step in layers], image[None])
-    top = outputs[layer][0]
-    units = np.arange(top.shape[-1]) if units is None else np.asarray(units)
-    if not len(units) or units.min() < 0 or units.max() >= top.shape[-1]:
-        raise ValueError(f"units must be between 0 and {top.shape[-1] - 1}, got {units.tolist()}")
-    inputs = [image[None], *(outputs[step.name] for step in layers[:-1])]
+    outputs = activations(model, [step.name for step in layers], images)
+    inputs = [images, *(outputs[step.name] for step in layers[:-1])]
     steps = [_step(step, x, outputs[step.name], rule, lrn) for step, x in zip(layers, inputs, strict=True)]
 
     def descend(signal):
@@ -97,11 +132,11 @@ def reconstruct(
         return signal
 
     project = compiled(descend)
-    result = np.zeros((len(units), *image.shape), np.float32)
-    for start in range(0, len(units), batch_size):
-        batch = slice(start, start + batch_size)
-        result[batch] = project(_seeds(top, units[batch], seed))
-    return result
+    return lambda units: project(_seeds(outputs[layer], units, seed))
+
+
+def _n_units(model: keras.Model, layer: str) -> int:
+    return chain(model, layer)[-1].output.shape[-1]
 
 
 def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
@@ -229,14 +264,15 @@ def _placed(pixels, signal_size, k: int, stride: int, padding: str, size: tuple[
 
 
 def _seeds(top: np.ndarray, units: np.ndarray, seed: str) -> np.ndarray:
-    """Return one start (units, *shape of the layer's output) for each unit."""
-    maps = top[..., units]
+    """Return one start (units, *shape of the layer's output) for each unit, in its image or the only one."""
+    instance = np.arange(len(units)) if len(top) > 1 else np.zeros(len(units), dtype=int)
+    maps = top[instance, ..., units]
     if seed == "ones":
         maps = np.ones_like(maps)
     elif seed == "peak":
-        maps = np.where(maps == maps.max(axis=tuple(range(maps.ndim - 1))), maps, 0)
-    starts = np.zeros((len(units), *top.shape), top.dtype)
-    starts[np.arange(len(units)), ..., units] = np.moveaxis(maps, -1, 0)
+        maps = np.where(maps == maps.max(axis=tuple(range(1, maps.ndim)), keepdims=True), maps, 0)
+    starts = np.zeros((len(units), *top.shape[1:]), top.dtype)
+    starts[np.arange(len(units)), ..., units] = maps
     return starts
 
 

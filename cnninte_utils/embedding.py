@@ -114,7 +114,9 @@ def _leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _tsne(points, n_components, random_state, *, perplexity, max_iter):
     from sklearn.manifold import TSNE
 
-    tsne = TSNE(n_components, perplexity=perplexity, max_iter=max_iter, init="pca", random_state=random_state)
+    tsne = TSNE(
+        n_components, perplexity=perplexity, max_iter=max_iter, init="random", random_state=random_state
+    )
     return tsne.fit_transform(points)
 
 

@@ -169,6 +169,17 @@ def test_batches_do_not_matter_and_the_model_stays_as_it_was():
     assert model.get_config() == config
 
 
+def test_one_unit_in_many_images_is_the_same_as_image_by_image():
+    model = models.alexnet(input_size=64, width=0.1)
+    images = np.random.default_rng(1).random((3, 64, 64, 3), np.float32)
+    for seed in deconvnet.SEEDS:
+        together = deconvnet.reconstruct_unit(model, images, "conv3", 2, seed=seed)
+        alone = [deconvnet.reconstruct(model, image, "conv3", [2], seed=seed)[0] for image in images]
+        np.testing.assert_allclose(together, alone, atol=1e-6)
+    with pytest.raises(ValueError, match="unit must be between 0 and"):
+        deconvnet.reconstruct_unit(model, images, "conv3", 1_000)
+
+
 def test_dense_layers_are_reversed_too():
     dense = keras.layers.Dense(2, activation="relu", name="dense")
     model = chain(keras.layers.Flatten(), dense, shape=(1, 2, 1))

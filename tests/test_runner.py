@@ -52,6 +52,13 @@ def test_change_damage_and_force_run_again(tmp_path):
     assert runs_of(root, "10_a")[4:] == ["7 a 0"]
 
 
+def test_a_process_that_a_notebook_leaves_behind_holds_nobody_up(tmp_path):
+    sleeper = ["import subprocess", "print(subprocess.Popen(['sleep', '120'], start_new_session=True).pid)"]
+    (task,) = plan(make_project(tmp_path, {"10_a": sleeper}), "10")
+    assert statuses(runner.run([task], **FAST)) == {"10_a": ("done", False)}
+    os.kill(int(printed(task.output).split()[0]), signal.SIGKILL)  # fails if it had ended before
+
+
 def test_failing_notebook_is_a_record_and_the_others_go_on(tmp_path):
     root = make_project(tmp_path, {"10_a": [CLAIM.replace("{}", "10_a", 1), "print('before')", "1 / 0"]})
     write_json(root / "runs/quick/claims.json", [])

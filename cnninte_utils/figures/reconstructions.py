@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from .common import show_image
 
 NORMALIZATIONS = ("unit", "layer")
-_DEAD = 0.85
+_DEAD, _WHITE = 0.85, 0.995
 
 
 def mosaic(
@@ -35,8 +35,8 @@ def mosaic(
     reconstructions : float array of shape (units, height, width, 3)
         Signed.
     normalize : {"unit", "layer"}
-        Scale every block by its own largest magnitude, or all of them by the layer's, which shows which
-        units matter.
+        Scale every block by its own magnitude (the 99.5 % quantile, so that single pixels do not decide), or
+        all of them by the layer's largest, which shows which units matter.
     order : sequence of int, optional
         Of the units; by default as they are numbered.
     columns : int, optional
@@ -78,10 +78,13 @@ def tiles(
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"unknown normalize {normalize!r}: choose one of {', '.join(NORMALIZATIONS)}")
     blocks = reconstructions if block_size is None else _shrunk(reconstructions, block_size)
-    largest = np.abs(blocks).max(axis=(1, 2, 3), keepdims=True)
+    magnitudes = np.abs(blocks)
+    largest = magnitudes.max(axis=(1, 2, 3), keepdims=True)
     is_dead = largest.ravel() == 0
-    scale = largest if normalize == "unit" else largest.max(keepdims=True)
-    blocks = 0.5 + 0.5 * blocks / np.where(scale > 0, scale, 1)
+    scale = np.quantile(magnitudes, _WHITE, axis=(1, 2, 3), keepdims=True)
+    scale = np.where(scale > 0, scale, largest)
+    scale = scale if normalize == "unit" else scale.max(keepdims=True)
+    blocks = np.clip(0.5 + 0.5 * blocks / np.where(scale > 0, scale, 1), 0, 1)
     blocks[is_dead] = _DEAD
     return blocks, is_dead
 
@@ -95,11 +98,14 @@ def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
 
 
 def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -> Figure:
-    """Draw an image and the mosaics of its layers side by side; `options` go to :func:`mosaic`."""
-    figure, axes = plt.subplots(1, len(layers) + 1, figsize=(3 * (len(layers) + 1), 3.3))
-    show_image(axes[0], image)
-    axes[0].set_title("image")
-    for ax, (name, reconstructions) in zip(axes[1:], layers.items(), strict=True):
+    """Draw an image and the mosaics of its layers in two rows; `options` go to :func:`mosaic`."""
+    n_columns = -(-(len(layers) + 1) // 2)
+    figure, axes = plt.subplots(2, n_columns, figsize=(3.4 * n_columns, 7.4), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    show_image(axes.flat[0], image)
+    axes.flat[0].set_title("image")
+    for ax, (name, reconstructions) in zip(axes.flat[1:], layers.items(), strict=False):
         mosaic(reconstructions, ax, **options)
         n_dead = int((np.abs(reconstructions).max(axis=(1, 2, 3)) == 0).sum())
         dead = f", {n_dead} dead" if n_dead else ""
@@ -164,6 +170,7 @@ def similarity_by_layer(frame: pd.DataFrame, ax: Axes, *, baseline: float | None
     )
     if baseline is not None:
         ax.axhline(baseline, color="0.4", ls=":", lw=1, label=f"two units of one network ({baseline:.2f})")
+    ax.set(xticks=sorted(frame["n_randomized"].unique()))
     ax.set(xlabel="convolutions with shuffled weights", ylabel="rank correlation with the trained network's")
     ax.legend(fontsize=8)
     return ax
