@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from project import make_project, printed, runs_of
 
+from cnninte_utils import pretraining
 from cnninte_utils.cli import main
 
 
@@ -133,3 +135,18 @@ def test_list_imports_nothing_heavy(root):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_pretrain_says_where_the_weights_are_and_how_good(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def train(architecture, folder):
+        asked.append((architecture, folder))
+        return {"top1": 0.25, "top5": 0.5}
+
+    monkeypatch.setattr(pretraining, "pretrain", train)
+    result = call("pretrain", "vgg19", "--out", "there")
+    assert asked == [("vgg19", Path("there"))]
+    assert result.stdout == "there/vgg19.npz: test accuracy 25.0%, 50.0% among the first five\n"
+    assert "'alexnet', 'vgg19'" in call("pretrain", "resnet").stderr
