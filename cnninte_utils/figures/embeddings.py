@@ -112,6 +112,6 @@ def hit_by_epoch(frame: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     ):
         for variant, rows in frame.groupby("variant", sort=False):
             ax.plot(rows["epoch"], rows[column], marker="o", label=variant)
-        ax.set(xlabel="training epochs", ylabel=label)
+        ax.set(xlabel="training epochs", ylabel=label, xticks=sorted(frame["epoch"].unique()))
         ax.legend(fontsize=8)
     return axes
