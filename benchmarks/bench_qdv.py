@@ -58,7 +58,8 @@ def main(name: str = "toyworld", n_seeds: str = "5") -> None:
             plain.append([plain_hit(features, sample.labels, seed) for seed in seeds])
     seconds, plain = time.perf_counter() - started, np.array(plain)
     print(f"{name}, {len(sample):,} images, 10 layers, {len(seeds)} seeds; plain recipe {seconds:.0f} s")
-    print(f"spread of the plain recipe's hit over seeds: SD {plain.std(axis=1, ddof=1).max():.4f} at most")
+    if len(seeds) > 1:
+        print(f"spread of the plain recipe's hit over seeds: SD {plain.std(axis=1, ddof=1).max():.4f} at most")
     for iterations, (own, hit) in hits.items():
         gap = np.abs(hit - plain.mean(axis=1)).max()
         share = own / seconds

@@ -71,7 +71,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], ax: Axes) -> Axes:
     ax.plot(history["step"], history["accuracy"], marker=".", label="training batches (dropout on)")
     ax.plot(history["step"], history["val_accuracy"], marker=".", label="validation images")
     ax.set(xlabel="optimizer steps", ylabel="accuracy", ylim=(0, 1))
-    ax.legend(loc="lower right")
+    ax.legend(loc="best")
     return ax
 
 
@@ -149,7 +149,7 @@ def verdict_bars(scoreboard: pd.DataFrame, ax: Axes) -> Axes:
     counts.plot.barh(stacked=True, color=list(colors.values()), ax=ax, width=0.6)
     ax.invert_yaxis()
     ax.set(xlabel="claims", ylabel="paper")
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(colors))
     return ax
 
 
