@@ -59,7 +59,8 @@ def main(name: str = "toyworld", n_seeds: str = "5") -> None:
     seconds, plain = time.perf_counter() - started, np.array(plain)
     print(f"{name}, {len(sample):,} images, 10 layers, {len(seeds)} seeds; plain recipe {seconds:.0f} s")
     if len(seeds) > 1:
-        print(f"spread of the plain recipe's hit over seeds: SD {plain.std(axis=1, ddof=1).max():.4f} at most")
+        spread = plain.std(axis=1, ddof=1).max()
+        print(f"spread of the plain recipe's hit over seeds: SD {spread:.4f} at most")
     for iterations, (own, hit) in hits.items():
         gap = np.abs(hit - plain.mean(axis=1)).max()
         share = own / seconds
