@@ -29,7 +29,6 @@ from .interpretation import (
 )
 from .reconstructions import (
     image_grid,
-    marked_patch,
     mosaic,
     mosaic_row,
     similarity_by_layer,
@@ -57,7 +56,6 @@ __all__ = [
     "image_row",
     "instance_table",
     "learning_curves",
-    "marked_patch",
     "mosaic",
     "mosaic_row",
     "save",

@@ -8,7 +8,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from .common import show_image
 
@@ -173,10 +172,4 @@ def similarity_by_layer(frame: pd.DataFrame, ax: Axes, *, baseline: float | None
     ax.set(xticks=sorted(frame["n_randomized"].unique()))
     ax.set(xlabel="convolutions with shuffled weights", ylabel="rank correlation with the trained network's")
     ax.legend(fontsize=8)
-    return ax
-
-
-def marked_patch(ax: Axes, top: int, left: int, size: int) -> Axes:
-    """Frame a square patch of an image."""
-    ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, fill=False, ec="#D55E00", lw=2))
     return ax
