@@ -168,7 +168,7 @@ def test_stopped_run_leaves_no_process_and_goes_on(tmp_path, how):
         "time.sleep(0 if Path('../go').exists() else 300)"
     )
     root = make_project(tmp_path, {"20_b": [stop]})
-    call = "from signal import *; signal(SIGINT, default_int_handler)  # ignored where tests run in the background"
+    call = "from signal import *; signal(SIGINT, default_int_handler)  # may come in ignored"
     call += "\nfrom cnninte_utils.cli import main; main()"
     command = [sys.executable, "-c", call, "run", "10", "20", "--jobs", "1"]
     runner = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
