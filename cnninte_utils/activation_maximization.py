@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from .activations import vector_jacobian_product
+from .activations import layer_output, vector_jacobian_product
 
 __all__ = ["maximize"]
 
@@ -58,7 +58,7 @@ def maximize(
     ----------
     Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network". Wang, Liu 2024, eq. 1.
     """
-    objective = _mean_activations(model, layer)
+    objective = keras.Model(model.inputs, layer_output(model, layer, "mean"))
     units, n_units = np.asarray(units), objective.output_shape[-1]
     if not len(units) or units.min() < 0 or units.max() >= n_units:
         raise ValueError(f"units must be between 0 and {n_units - 1}, got {units.tolist()}")
@@ -76,13 +76,3 @@ def maximize(
         images += step_size * gradients / np.where(size > 0, size, 1)
         images = np.clip(images - decay * (images - 0.5), 0, 1)
     return images, reached
-
-
-def _mean_activations(model: keras.Model, layer: str) -> keras.Model:
-    names = [candidate.name for candidate in model.layers]
-    if layer not in names:
-        raise ValueError(f"no layer {layer!r} in {model.name}: it has {', '.join(names)}")
-    output = model.get_layer(layer).output
-    if len(output.shape) == 4:
-        output = keras.layers.GlobalAveragePooling2D()(output)
-    return keras.Model(model.inputs, output)

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-__all__ = ["SUMMARIES", "activations", "compiled", "predict", "vector_jacobian_product", "vjp"]
+__all__ = [
+    "SUMMARIES",
+    "activations",
+    "compiled",
+    "layer_output",
+    "predict",
+    "vector_jacobian_product",
+    "vjp",
+]
 
 SUMMARIES = ("max", "mean")
 
@@ -56,7 +64,7 @@ def activations(
     if tuple(images.shape[1:]) != tuple(model.input_shape[1:]):
         raise ValueError(f"the model takes images of shape {model.input_shape[1:]}, got {images.shape[1:]}")
     names = [layers] if isinstance(layers, str) else list(layers)
-    outputs = {name: _summarized(_layer(model, name).output, summary) for name in names}
+    outputs = {name: layer_output(model, name, summary) for name in names}
     arrays = predict(keras.Model(model.inputs, outputs), images, batch_size=batch_size)
     return arrays[layers] if isinstance(layers, str) else arrays
 
@@ -158,9 +166,10 @@ def _vjp_torch(function, x, v):
     return outputs.detach(), torch.autograd.grad(outputs, x, v)[0]
 
 
-def _layer(model: keras.Model, name: str) -> keras.Layer:
+def layer_output(model: keras.Model, name: str, summary: str | None = None) -> keras.KerasTensor:
+    """Return a layer's symbolic output, feature maps summarised if asked for; unknown names are refused."""
     try:
-        return model.get_layer(name)
+        return _summarized(model.get_layer(name).output, summary)
     except ValueError:
         known = ", ".join(layer.name for layer in model.layers)
         raise ValueError(f"no layer {name!r} in {model.name}: it has {known}") from None

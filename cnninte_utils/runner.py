@@ -152,15 +152,8 @@ def _run_child(task: Task, raw: Path, jobs: int) -> str:
 
 
 def _terminate_children() -> None:
-    """End the notebooks' processes: in good order, or after a few seconds without."""
-    children = list(_children)
-    for child in children:
+    for child in list(_children):
         child.terminate()
-    for child in children:
-        try:
-            child.wait(5)
-        except subprocess.TimeoutExpired:
-            child.kill()
 
 
 def _environment(task: Task, jobs: int) -> dict[str, str]:
