@@ -103,7 +103,7 @@ def status():
     from . import datasets
 
     for name, state, where in datasets.status():
-        click.echo(f"{name:<10} {state:<8} {where}")
+        click.echo(f"{name:<15} {state:<8} {where}")
 
 
 @data.command()

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 
 import keras
 import numpy as np
 from keras import ops
 
 from .activations import activations, compiled, vjp
+from .chains import chain
 from .layers import LocalResponseNormalization
 
-__all__ = ["RULES", "SEEDS", "chain", "randomized", "reconstruct", "reconstruct_unit"]
+__all__ = ["RULES", "SEEDS", "randomized", "reconstruct", "reconstruct_unit"]
 
 RULES: dict[str, Callable] = {
     "deconvnet": lambda signal, is_on: ops.relu(signal),
@@ -137,26 +137,6 @@ def _projection(model, images, layer, rule, seed, lrn) -> Callable[[np.ndarray],
 
 def _n_units(model: keras.Model, layer: str) -> int:
     return chain(model, layer)[-1].output.shape[-1]
-
-
-def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
-    """Return the layers after the input, up to `layer`, each of which feeds the next.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer, or one of them has other inputs.
-    """
-    names = [candidate.name for candidate in model.layers]
-    if layer not in names:
-        raise ValueError(f"no layer {layer!r} in {model.name}: it has {', '.join(names)}")
-    layers = model.layers[: names.index(layer) + 1]
-    for before, after in pairwise(layers):
-        if after.input is not before.output:
-            raise ValueError(
-                f"{model.name} is not a chain up to {layer}: {after.name} does not follow {before.name}"
-            )
-    return layers[1:]
 
 
 def randomized(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:

@@ -4,11 +4,23 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .layers import GroupedConv2D, LocalResponseNormalization
+from .layers import LocalResponseNormalization
+from .network_parts import HEADS, choose, classified, convolution, image_input, scaled
+from .residual_models import densenet, resnet
 
-__all__ = ["BUILDERS", "HEADS", "LAYERS", "alexnet", "build", "mnist_cnn", "vgg19"]
+__all__ = [
+    "BUILDERS",
+    "HEADS",
+    "LAYERS",
+    "alexnet",
+    "build",
+    "densenet",
+    "feature_layers",
+    "mnist_cnn",
+    "resnet",
+    "vgg19",
+]
 
-HEADS = ("flat", "fc", "pooling")
 LAYERS = {
     "alexnet": ("maxpool1", "maxpool2", "conv3", "conv4", "maxpool5"),
     "vgg19": ("maxpool1", "maxpool2", "maxpool3", "maxpool4", "maxpool5"),
@@ -19,6 +31,7 @@ _ALEXNETS = {
     "caffe": {"filters": (96, 256, 384, 384, 256), "groups": (1, 2, 1, 2, 2), "has_lrn": True},
     "one_tower": {"filters": (64, 192, 384, 256, 256), "groups": (1, 1, 1, 1, 1), "has_lrn": False},
 }
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 _VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 
 
@@ -116,19 +129,19 @@ def alexnet(
     ----------
     Krizhevsky, Sutskever, Hinton 2012. Zeiler, Fergus 2014, Section 4.1. Wang, Liu 2024, Section 3.
     """
-    plan = _choose("variant", variant, _ALEXNETS)
-    image, x = _start(input_size, mean, std)
+    plan = choose("variant", variant, _ALEXNETS)
+    image, x = image_input(input_size, mean, std)
     for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):
         kernel, stride = (first_kernel, first_stride) if step == 1 else (5 if step == 2 else 3, 1)
-        x = _convolution(
-            x, _scaled(n_filters, width), kernel, f"conv{step}", batch_norm,
+        x = convolution(
+            x, scaled(n_filters, width), kernel, f"conv{step}", batch_norm,
             strides=stride, groups=groups, padding=padding if step == 1 else "same",
         )  # fmt: skip
         if plan["has_lrn"] and step <= 2:
             x = LocalResponseNormalization(name=f"lrn{step}")(x)
         if step in (1, 2, 5):
             x = keras.layers.MaxPooling2D(3, 2, name=f"maxpool{step}")(x)
-    return keras.Model(image, _head(x, head, n_classes, width), name="alexnet")
+    return keras.Model(image, classified(x, head, n_classes, width), name="alexnet")
 
 
 def vgg19(
@@ -151,67 +164,73 @@ def vgg19(
     Simonyan, Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
     Table 1, column E.
     """
-    image, x = _start(input_size, mean, std)
+    image, x = image_input(input_size, mean, std)
     for block, (n_filters, n_convolutions) in enumerate(_VGG19_BLOCKS, start=1):
         for step in range(1, n_convolutions + 1):
-            x = _convolution(x, _scaled(n_filters, width), 3, f"conv{block}_{step}", batch_norm)
+            x = convolution(x, scaled(n_filters, width), 3, f"conv{block}_{step}", batch_norm)
         x = keras.layers.MaxPooling2D(2, name=f"maxpool{block}")(x)
-    return keras.Model(image, _head(x, head, n_classes, width), name="vgg19")
+    return keras.Model(image, classified(x, head, n_classes, width), name="vgg19")
 
 
-def _start(input_size: int, mean, std) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    if (mean is None) != (std is None):
-        raise ValueError(f"mean and std go together, got {mean} and {std}")
-    image = keras.Input((input_size, input_size, 3), name="image")
-    if mean is None:
-        return image, image
-    variance = [value**2 for value in std]
-    return image, keras.layers.Normalization(mean=list(mean), variance=variance, name="standardize")(image)
+def feature_layers(model: keras.Model) -> list[str]:
+    """Return, for each convolution in order, the layer that puts out its rectified feature maps.
+
+    That is the convolution itself if it has an activation, otherwise the ReLU that it leads to through
+    nothing but normalisation and layers that leave values or shapes as they are; or the convolution itself
+    if there is none, as before the sum that ends a residual block.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any functional model.
+
+    Returns
+    -------
+    list of str
+        Layer names, one for each convolution: conv1 ... conv5, or relu_conv1 ... relu_conv5 for an AlexNet
+        with batch normalisation.
+    """
+    return [_feature_layer(model, layer).name for layer in model.layers if isinstance(layer, _CONVOLUTIONS)]
 
 
-def _convolution(x, n_filters: int, kernel: int, name: str, batch_norm: bool, *, groups=1, **options):
-    options = {"padding": "same", "kernel_initializer": "he_normal", "name": name} | options
-    make = keras.layers.Conv2D if groups == 1 else GroupedConv2D
-    if not batch_norm:
-        return make(n_filters, kernel, activation="relu", groups=groups, **options)(x)
-    x = make(n_filters, kernel, use_bias=False, groups=groups, **options)(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"bn_{name}")(x)
-    return keras.layers.ReLU(name=f"relu_{name}")(x)
+def _feature_layer(model: keras.Model, convolution: keras.Layer) -> keras.Layer:
+    if _has_activation(convolution):
+        return convolution
+    layer = _only_taker(model, convolution)
+    while layer is not None and not _is_rectifier(layer) and _passes(layer):
+        layer = _only_taker(model, layer)
+    return layer if _is_rectifier(layer) else convolution
 
 
-def _head(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
-    layers = keras.layers
-    _choose("head", head, dict.fromkeys(HEADS))
-    x = (
-        layers.GlobalAveragePooling2D(name="pooling")(x)
-        if head == "pooling"
-        else layers.Flatten(name="flatten")(x)
-    )
-    if head == "fc":
-        for name in ("fc6", "fc7"):
-            x = layers.Dense(
-                _scaled(4096, width), activation="relu", kernel_initializer="he_normal", name=name
-            )(x)
-            x = layers.Dropout(0.5, name=f"dropout_{name}")(x)
-    x = layers.Dense(n_classes, name="fc8")(x)
-    return layers.Softmax(name="softmax")(x)
+def _only_taker(model: keras.Model, layer: keras.Layer) -> keras.Operation | None:
+    """Return what takes the output of a layer, or None if that is nothing or several."""
+    takers = [op for op in model.operations if any(x is layer.output for x in keras.tree.flatten(op.input))]
+    return takers[0] if len(takers) == 1 else None
 
 
-def _scaled(count: int, width: float) -> int:
-    """Return that fraction of a published count, even, so that two groups divide it."""
-    return max(2, 2 * round(count * width / 2))
+def _is_rectifier(layer) -> bool:
+    is_activation = isinstance(layer, keras.layers.Activation) and _has_activation(layer)
+    return is_activation or isinstance(layer, keras.layers.ReLU)
 
 
-def _choose(parameter: str, name: str, choices: dict):
-    if name not in choices:
-        raise ValueError(f"unknown {parameter} {name!r}: choose one of {', '.join(choices)}")
-    return choices[name]
+def _has_activation(layer: keras.Layer) -> bool:
+    return layer.activation is not keras.activations.linear
+
+
+def _passes(layer) -> bool:
+    """Tell whether a layer takes one tensor and puts out one of its shape, with no weights but a norm's."""
+    if not isinstance(layer, keras.Layer) or isinstance(layer.input, list):
+        return False
+    has_weights = layer.weights and not isinstance(layer, keras.layers.BatchNormalization)
+    return not has_weights and layer.input.shape == layer.output.shape
 
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "mnist_cnn": mnist_cnn,
     "alexnet": alexnet,
     "vgg19": vgg19,
+    "resnet": resnet,
+    "densenet": densenet,
 }
 
 
@@ -223,4 +242,4 @@ def build(name: str, **options) -> keras.Model:
     ValueError
         If the name is unknown.
     """
-    return _choose("network", name, BUILDERS)(**options)
+    return choose("network", name, BUILDERS)(**options)

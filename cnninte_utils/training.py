@@ -13,9 +13,10 @@ from tqdm import tqdm
 from .artifacts import Artifact, atomic_path, read_json, shows_progress, write_json
 from .datasets import ImageDataset, Split
 from .models import build
+from .penalties import Penalty
 from .weights import Weights
 
-__all__ = ["Recipe", "TrainedNetwork", "augmented", "fit_or_load"]
+__all__ = ["Recipe", "TrainedNetwork", "augmented", "fit_or_load", "load_model"]
 
 _N_VALIDATION = 1_000
 
@@ -30,7 +31,7 @@ class Recipe:
         Optimizer steps, one mini-batch each.
     batch_size : int
     learning_rate : float
-        Of Adam; its largest value if there is a schedule.
+        Its largest value if there is a schedule.
     report_every : int
         Steps between two points of the learning curves, and between two checkpoints; the steps must be a
         multiple of it.
@@ -39,9 +40,11 @@ class Recipe:
     schedule : {"constant", "cosine"}
         Cosine: up from 0 over a twentieth of the steps, then down to 0 along half a cosine.
     weight_decay : float
-        Decoupled (AdamW).
+        Decoupled (AdamW); not a term of the loss.
     is_augmented : bool
         Mirror images left to right, and shift them by up to an eighth of their size, at random.
+    algorithm : {"adam", "sgd"}
+        The second with momentum 0.9, as in paper C's authors' code.
     """
 
     steps: int = 1_000
@@ -52,6 +55,7 @@ class Recipe:
     schedule: str = "constant"
     weight_decay: float = 0.0
     is_augmented: bool = False
+    algorithm: str = "adam"
 
     def __post_init__(self):
         if min(self.steps, self.batch_size, self.report_every) < 1 or self.steps % self.report_every:
@@ -61,6 +65,8 @@ class Recipe:
             )
         if self.schedule not in ("constant", "cosine"):
             raise ValueError(f"unknown schedule {self.schedule!r}: choose constant or cosine")
+        if self.algorithm not in ("adam", "sgd"):
+            raise ValueError(f"unknown algorithm {self.algorithm!r}: choose adam or sgd")
 
     @classmethod
     def of_epochs(cls, epochs: int, n_images: int, batch_size: int, **options) -> "Recipe":
@@ -69,14 +75,17 @@ class Recipe:
         return cls(epochs * per_epoch, batch_size, report_every=per_epoch, **options)
 
     def optimizer(self) -> keras.optimizers.Optimizer:
-        """Return Adam as the recipe wants it."""
+        """Return the optimizer that the recipe wants."""
         rate = self.learning_rate
         if self.schedule == "cosine":
             n_warmup = self.steps // 20
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, self.steps - n_warmup, warmup_target=rate, warmup_steps=n_warmup
             )
-        return keras.optimizers.Adam(rate, weight_decay=self.weight_decay or None)
+        decay = self.weight_decay or None
+        if self.algorithm == "sgd":
+            return keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
+        return keras.optimizers.Adam(rate, weight_decay=decay)
 
 
 @dataclass(frozen=True)
@@ -95,14 +104,15 @@ def fit_or_load(
     *,
     options: dict[str, Any] | None = None,
     weights: Weights | None = None,
+    penalty: Penalty | None = None,
     tensorboard_dir: Path | str | None = None,
 ) -> TrainedNetwork:
     """Train a network, or load the one trained before with the same determinants.
 
     It is stored as a ``.keras`` file keyed by the architecture and its options, the initial weights, the
-    recipe, the data's fingerprint, the backend and Keras's version. A training that was killed goes on
-    from its last report. The learning curves come from the training batches and the validation split; the
-    test split is never looked at.
+    recipe, the penalty, the data's fingerprint, the backend and Keras's version. A training that was killed
+    goes on from its last report. The learning curves come from the training batches and the validation
+    split; the test split is never looked at.
 
     Parameters
     ----------
@@ -115,6 +125,8 @@ def fit_or_load(
         For the builder; JSON values.
     weights : Weights, optional
         To start from, for the layers that they have.
+    penalty : Penalty, optional
+        What is added to the loss.
     tensorboard_dir : path, optional
         Where to write TensorBoard logs (graph and curves). Asking for them trains anew. Needs the
         extra ``tensorboard``.
@@ -130,7 +142,7 @@ def fit_or_load(
     ImportError
         If TensorBoard logs are asked for and TensorBoard is not installed.
     """
-    training = _Training(architecture, options or {}, dataset, recipe, weights)
+    training = _Training(architecture, options or {}, dataset, recipe, weights, penalty)
     if tensorboard_dir is not None:
         return training.run(None, [_tensorboard(tensorboard_dir)])
     artifact = Artifact(architecture, ".keras", training.determinants())
@@ -143,9 +155,14 @@ def fit_or_load(
         return network, network.history
 
     def load(path: Path, history: dict) -> TrainedNetwork:
-        return TrainedNetwork(keras.models.load_model(path), history, was_cached=True)
+        return TrainedNetwork(load_model(path), history, was_cached=True)
 
     return artifact.get_or_make(load, make)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a ``.keras`` file whose layers may be those of this package; code in it is refused."""
+    return keras.models.load_model(path, safe_mode=True)
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,7 @@ class _Training:
     dataset: ImageDataset
     recipe: Recipe
     weights: Weights | None
+    penalty: Penalty | None = None
 
     def determinants(self) -> dict[str, Any]:
         return {
@@ -164,6 +182,7 @@ class _Training:
             "options": self.options,
             "weights": self.weights and self.weights.fingerprint,
             "recipe": asdict(self.recipe),
+            "penalty": self.penalty and asdict(self.penalty),
             "data": self.dataset.fingerprint,
             "backend": keras.backend.backend(),
             "keras": keras.__version__,
@@ -174,7 +193,8 @@ class _Training:
         recipe = self.recipe
         model, history = (checkpoint and checkpoint.load()) or (self._start(), {})
         n_done = len(history.get("loss", ()))
-        own = [_Curves(history), _ProgressBar(recipe.steps, n_done * recipe.report_every)]
+        measuring = self.penalty.callbacks(model) if self.penalty else []
+        own = [*measuring, _Curves(history), _ProgressBar(recipe.steps, n_done * recipe.report_every)]
         if checkpoint is not None:
             own.append(_CheckpointWriter(checkpoint, history))
         size = model.input_shape[1]
@@ -200,6 +220,8 @@ class _Training:
         model = build(self.architecture, **self.options)
         if self.weights is not None:
             self.weights.put_into(model)
+        if self.penalty is not None:
+            model = self.penalty.applied_to(model)
         model.compile(
             optimizer=self.recipe.optimizer(),
             loss="sparse_categorical_crossentropy",
@@ -281,7 +303,7 @@ class _Checkpoint:
         if history is None:
             return None
         states = history.pop("random_states", [])
-        model = keras.models.load_model(self._model(history))
+        model = load_model(self._model(history))
         for generator, state in zip(_random_generators(model), states, strict=False):
             generator.state.assign(state)
         return model, history

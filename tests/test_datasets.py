@@ -531,6 +531,47 @@ def test_what_is_held_out_is_gone_from_the_rest():
     assert np.array_equal(held.images.ravel() % 4, held.labels)
 
 
+def eight_classes():
+    images = np.arange(80, dtype=np.uint8).reshape(80, 1, 1, 1)
+    full = split_of(images, np.arange(80) % 8)
+    return datasets.ImageDataset(
+        "d", full, full.take(slice(40)), full.take(slice(16)), tuple("abcdefgh"), "Made."
+    )
+
+
+def test_some_classes_are_numbered_anew_and_keep_their_images():
+    data = eight_classes()
+    part = data.with_classes(3, seed=1)
+    kept = [data.class_names.index(name) for name in part.class_names]
+    assert kept == sorted(kept)
+    for whole, split in (
+        (data.train, part.train),
+        (data.validation, part.validation),
+        (data.test, part.test),
+    ):
+        expected = [i for i in whole.images.ravel() if i % 8 in kept]
+        assert split.images.ravel().tolist() == expected
+        assert [kept[label] for label in split.labels] == [i % 8 for i in expected]
+    assert part.train.labels.dtype == np.int64
+    assert part.name == "d_3_1"
+    assert part.provenance == "3 of the 8 classes of d, part 1 of those drawn with seed 1; Made."
+
+
+def test_parts_share_no_class_and_depend_on_the_seed():
+    data = eight_classes()
+    parts = [data.with_classes(4, part=part, name=f"part{part}") for part in (1, 2)]
+    assert sorted(parts[0].class_names + parts[1].class_names) == list("abcdefgh")
+    assert [part.name for part in parts] == ["part1", "part2"]
+    assert data.with_classes(4).fingerprint == parts[0].fingerprint != parts[1].fingerprint
+    assert len({data.with_classes(4, seed=seed).class_names for seed in range(10)}) > 5
+
+
+@pytest.mark.parametrize("options", [{"n": 9}, {"n": 4, "part": 3}, {"n": 0}, {"n": 4, "part": 0}])
+def test_more_classes_than_there_are_is_refused(options):
+    with pytest.raises(ValueError, match=r"n \* part <= 8 \(the classes of d\) needed"):
+        eight_classes().with_classes(**options)
+
+
 # the real ones
 
 
@@ -560,3 +601,16 @@ def test_real_tiny_imagenet(real_data):
     assert np.allclose(pixels.mean(axis=0) / 255, [0.480, 0.448, 0.398], atol=0.005)  # as commonly given
     goldfish = data.test.images[data.test.labels == 0].astype(float).mean(axis=(0, 1, 2))
     assert goldfish[0] > goldfish[1] > goldfish[2]
+
+
+def test_real_parts_of_tiny_imagenet(real_data):
+    real_pack(*tiny_imagenet.ARCHIVES)
+    whole, *parts = (datasets.load(name) for name in ("tiny_imagenet", "tiny50_1", "tiny50_2"))
+    assert len(set(parts[0].class_names) | set(parts[1].class_names)) == 100
+    for part in parts:
+        for split, all_of_it in (
+            (part.train, whole.train),
+            (part.validation, whole.validation),
+            (part.test, whole.test),
+        ):
+            assert np.bincount(split.labels).tolist() == [len(all_of_it) // 200] * 50

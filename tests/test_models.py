@@ -181,3 +181,111 @@ def test_networks_are_built_by_name():
         None,
         7,
     )
+
+
+def n_trainable(network):
+    return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "expected"),
+    [
+        (models.resnet, {}, 269_722),  # the paper: 0.27 M
+        (models.resnet, {"depth": 56}, 853_018),  # 0.85 M
+        (models.densenet, {}, 1_019_722),  # 1.0 M
+    ],
+)
+def test_networks_with_skips_have_as_many_weights_as_published(builder, options, expected):
+    assert n_trainable(builder(**options)) == expected
+
+
+def test_resnets_weights_by_hand():
+    """Kernels, two numbers a channel for each normalisation, classes; the shortcuts have none."""
+    kernels = 9 * (3 * 16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    norms = 2 * (3 * 16 + 2 * 32 + 2 * 64)
+    assert n_trainable(models.resnet(depth=8)) == kernels + norms + 65 * 10
+
+
+def test_densenets_feature_maps_by_hand():
+    """16, then 12 more for each of twelve convolutions in each block: 160, 304, 448."""
+    network = models.densenet()
+    maps = [network.get_layer(name).output.shape[1:] for name in ("conv14", "conv27", "relu_before_pooling")]
+    assert maps == [(32, 32, 160), (16, 16, 304), (8, 8, 448)]
+    names = [layer.name for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert names == [f"conv{i}" for i in range(1, 40)]
+
+
+def test_resnets_shortcut_takes_every_other_pixel_and_adds_empty_channels():
+    network = models.resnet(depth=8)
+    tensors = [network.get_layer(name).output for name in ("relu_add3", "zeros_conv5")]
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    before, after = keras.Model(network.input, tensors).predict(image, verbose=0)
+    np.testing.assert_array_equal(after[..., 8:24], before[:, ::2, ::2])
+    assert after.shape == (1, 16, 16, 32)
+    assert not after[..., :8].any()
+    assert not after[..., 24:].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("resnet", {"depth": 8}), ("densenet", {"depth": 7, "growth": 4})]
+)
+def test_networks_with_skips_learn_and_come_back_from_their_file(name, options, tmp_path):
+    keras.utils.set_random_seed(0)
+    network = models.build(name, **options, input_size=16, n_classes=2, width=0.5)
+    labels = np.arange(16) % 2
+    images = (
+        np.random.default_rng(0).random((16, 16, 16, 3), np.float32) / 4 + labels[:, None, None, None] / 2
+    )
+    network.compile("adam", "sparse_categorical_crossentropy")
+    losses = network.fit(images, labels, epochs=8, batch_size=16, verbose=0).history["loss"]
+    assert losses[-1] < 0.8 * losses[0]
+    network.save(tmp_path / "network.keras")
+    again = keras.models.load_model(tmp_path / "network.keras")
+    assert np.allclose(again.predict(images, verbose=0), network.predict(images, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("builder", "depth", "message"),
+    [(models.resnet, 18, r"6n \+ 2 .* got 18"), (models.densenet, 41, r"3n \+ 4 .* got 41")],
+)
+def test_impossible_depth_is_refused(builder, depth, message):
+    with pytest.raises(ValueError, match=message):
+        builder(depth=depth)
+
+
+def test_feature_layers_of_the_papers_networks(network):
+    assert models.feature_layers(network) == ["conv1", "conv2"]
+    for variant in ("caffe", "one_tower"):
+        convs = [f"conv{i}" for i in range(1, 6)]
+        assert models.feature_layers(alexnet(input_size=67, variant=variant)) == convs
+        normalized = alexnet(input_size=67, variant=variant, batch_norm=True)
+        assert models.feature_layers(normalized) == [f"relu_{name}" for name in convs]
+    vgg19 = models.feature_layers(models.vgg19(width=1 / 32, input_size=32, head="pooling"))
+    assert (len(vgg19), vgg19[0], vgg19[-1]) == (16, "conv1_1", "conv5_4")
+
+
+def test_feature_layers_where_paths_meet(no_random_weights):
+    assert models.feature_layers(models.resnet(depth=8)) == [
+        "relu_conv1", "relu_conv2", "conv3", "relu_conv4", "conv5", "relu_conv6", "conv7",
+    ]  # fmt: skip
+    assert models.feature_layers(models.densenet(depth=7)) == [f"conv{i}" for i in range(1, 7)]
+    found = models.feature_layers(keras.applications.ResNet50(weights=None))
+    assert len(found) == 53
+    assert sum(name.endswith("_relu") for name in found) == 33
+    assert found[:3] == ["conv1_relu", "conv2_block1_1_relu", "conv2_block1_2_relu"]
+    assert found[3:5] == ["conv2_block1_0_conv", "conv2_block1_3_conv"]
+
+
+def test_feature_layers_pass_over_what_changes_no_shape():
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="a")(image)
+    x = layers.Activation("linear")(layers.Dropout(0.5)(layers.BatchNormalization()(x)))
+    x = layers.Activation("relu", name="relu_a")(x)
+    x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, padding="same", name="pooled_first")(x))
+    x = layers.Conv2D(4, 1, name="linear")(layers.ReLU()(x))
+    x = layers.Conv2D(4, 1, activation="relu", name="fused")(x)
+    x = layers.Conv2D(4, 1, name="twice")(x)
+    x = layers.Add()([layers.ReLU()(x), x])
+    model = keras.Model(image, layers.Conv2D(4, 1, name="last")(x))
+    assert models.feature_layers(model) == ["relu_a", "pooled_first", "linear", "fused", "twice", "last"]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from cnninte_utils import datasets
-from cnninte_utils.datasets import toyworld
+from cnninte_utils.datasets import toyworld, toyworld_scenes
 from cnninte_utils.datasets import toyworld_shapes as shapes
 from cnninte_utils.datasets.toyworld import COLORS, MATERIALS, OBJECTS, PARTS, SCENES, TEXTURES, render
 
@@ -284,3 +284,25 @@ def test_form_tells_the_class_and_the_background_does_not(data):
 
 def test_status_is_ready():
     assert toyworld.status() == ("ready", toyworld.fetch())
+
+
+@pytest.fixture(scope="module")
+def scene_data():
+    return datasets.load("toyworld_scenes")
+
+
+def test_scenes_as_classes_are_balanced_and_always_the_same(scene_data):
+    assert scene_data.class_names == SCENES
+    splits = (scene_data.train, scene_data.validation, scene_data.test)
+    for split, per_class in zip(splits, (200, 50, 100), strict=True):
+        assert np.bincount(split.labels).tolist() == [per_class] * 10
+        assert split.images.shape[1:] == (64, 64, 3)
+    every = np.concatenate([split.images.reshape(len(split), -1) for split in splits])
+    assert len({image.tobytes() for image in every}) == 3_500
+    toyworld_scenes.load.cache_clear()
+    assert toyworld_scenes.load().fingerprint == scene_data.fingerprint
+    assert toyworld_scenes.status() == ("ready", toyworld_scenes.fetch())
+
+
+def test_the_background_tells_the_scene(scene_data):
+    assert _accuracy(scene_data, _corners) > 0.5

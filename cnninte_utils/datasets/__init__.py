@@ -3,10 +3,23 @@
 from importlib import import_module
 
 from .base import ImageDataset, Split
+from .subsets import SUBSETS
 
 __all__ = ["NAMES", "ImageDataset", "Split", "fetch", "load", "status"]
 
-NAMES = ("digits", "toyworld", "mnist", "cifar10", "tiny_imagenet")
+NAMES = (
+    "digits",
+    "toyworld",
+    "toyworld_scenes",
+    "mnist",
+    "cifar10",
+    "tiny_imagenet",
+    "tiny50_1",
+    "tiny50_2",
+    "places365",
+    "places50_1",
+    "places50_2",
+)
 
 
 def load(name: str) -> ImageDataset:
@@ -15,8 +28,9 @@ def load(name: str) -> ImageDataset:
     Parameters
     ----------
     name : str
-        One of :data:`NAMES`. ``"digits"`` and ``"toyworld"`` are embedded; ``"mnist"`` is
-        looked for in ``$CNNINTE_DATA``, then in the cache, and otherwise downloaded with a pinned SHA-256.
+        One of :data:`NAMES`. ``"digits"``, ``"toyworld"`` and ``"toyworld_scenes"`` are embedded; the
+        others are looked for in ``$CNNINTE_DATA``, then in the cache, and otherwise downloaded with a pinned
+        SHA-256 where that is possible. ``"tiny50_1"`` to ``"places50_2"`` are parts of 50 classes.
 
     Returns
     -------
@@ -50,4 +64,4 @@ def status() -> list[tuple[str, str, str]]:
 def _module(name: str):
     if name not in NAMES:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}")
-    return import_module(f".{name}", __package__)
+    return SUBSETS.get(name) or import_module(f".{name}", __package__)

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ..artifacts import array_digest
+from .image_files import ImageFiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,13 +16,13 @@ class Split:
 
     Parameters
     ----------
-    images : ndarray of shape (n, height, width, channels)
-        float32 in [0, 1], or uint8 where a data set would be too large otherwise; :meth:`floats` gives
-        float32 either way.
+    images : ndarray of shape (n, height, width, channels), or ImageFiles
+        float32 in [0, 1], uint8 where a data set would be too large otherwise, or the files themselves where
+        it would be too large even so; :meth:`floats` gives float32 in any case.
     labels : ndarray of shape (n,), int64
     """
 
-    images: np.ndarray = field(repr=False)
+    images: np.ndarray | ImageFiles = field(repr=False)
     labels: np.ndarray = field(repr=False)
 
     def __post_init__(self):
@@ -42,10 +43,15 @@ class Split:
 
     def floats(self, size: int | None = None) -> np.ndarray:
         """Return the images as float32 in [0, 1], resized bilinearly to (size, size) if asked for."""
-        images = self.images
+        images = self.images.read(size) if isinstance(self.images, ImageFiles) else self.images
         if images.dtype == np.uint8:
             images = images.astype(np.float32) / 255
         return images if size is None else resize(images, size)
+
+    def identity(self) -> tuple[np.ndarray, ...]:
+        """Return arrays that tell this split from any other: of image files, their names and sizes only."""
+        images = self.images.identity() if isinstance(self.images, ImageFiles) else (self.images,)
+        return *images, self.labels
 
     def batches(self, batch_size: int, size: int | None = None) -> Iterator[np.ndarray]:
         """Yield :meth:`floats` batch by batch, in order."""
@@ -87,11 +93,49 @@ class ImageDataset:
         rows = self.train.per_class(n // len(self.class_names), seed)
         return replace(self, train=self.train.take(rows))
 
+    def with_classes(
+        self, n: int, *, part: int = 1, seed: int = 0, name: str | None = None
+    ) -> "ImageDataset":
+        """Return the images of `n` classes drawn at random, numbered anew in their old order.
+
+        Parameters
+        ----------
+        n : int
+            Number of classes, at least 1.
+        part : int
+            1 for the first `n` classes of a random order, 2 for the next `n`, and so on: different parts
+            share no class.
+        seed : int
+            Of that order.
+        name : str, optional
+            Of the new data set; by default the old name, `n` and `part`, as in ``"tiny_imagenet_50_1"``.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many classes.
+        """
+        n_classes = len(self.class_names)
+        if min(n, part) < 1 or n * part > n_classes:
+            raise ValueError(
+                f"n >= 1, part >= 1 and n * part <= {n_classes} (the classes of {self.name}) needed: "
+                f"n = {n}, part = {part}"
+            )
+        order = np.random.default_rng(seed).permutation(n_classes)
+        classes = np.sort(order[n * (part - 1) : n * part])
+        parts = (_of_classes(split, classes) for split in (self.train, self.validation, self.test))
+        provenance = (
+            f"{n} of the {n_classes} classes of {self.name}, part {part} of those drawn with seed {seed}; "
+            f"{self.provenance}"
+        )
+        names = tuple(self.class_names[c] for c in classes)
+        return ImageDataset(name or f"{self.name}_{n}_{part}", *parts, names, provenance)
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every image and label."""
+        """SHA-256 over every image (of image files, the names and sizes) and label."""
         splits = (self.train, self.validation, self.test)
-        return array_digest(*(array for split in splits for array in (split.images, split.labels)))
+        return array_digest(*(array for split in splits for array in split.identity()))
 
     def __str__(self) -> str:
         height, width, channels = self.train.images.shape[1:]
@@ -100,6 +144,12 @@ class ImageDataset:
             f"{len(self.test):,} test images of {height}×{width}×{channels}, "
             f"{len(self.class_names)} classes"
         )
+
+
+def _of_classes(split: Split, classes: np.ndarray) -> Split:
+    """Return the images of some classes, in ascending order, with the labels 0, 1, ..."""
+    chosen = split.take(np.isin(split.labels, classes))
+    return replace(chosen, labels=np.searchsorted(classes, chosen.labels))
 
 
 def from_bytes(images: np.ndarray, labels: np.ndarray) -> Split:

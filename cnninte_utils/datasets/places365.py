@@ -1,0 +1,160 @@
+"""Places365: 1.8 million photographs of 365 kinds of scene at 256×256 (Zhou, Lapedriza, Khosla et al. 2018).
+
+The images stay in their files (:class:`ImageFiles`): as one array they would take 350 GB.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..artifacts import DataError, data_dirs
+from .base import ImageDataset, Split, hold_out
+from .image_files import ImageFiles
+
+__all__ = ["fetch", "load", "status"]
+
+SIZE = 256
+FOLDER = "places365"
+TRAIN, VALIDATION = "data_256", "val_256"
+CATEGORIES, VALIDATION_LABELS = "categories_places365.txt", "places365_val.txt"
+_N_VALIDATION_PER_CLASS = 100
+_URL = "http://data.csail.mit.edu/places/places365"
+_ARCHIVES = {
+    "train_256_places365standard.tar": "0ade5d7d38c682aa0203014a2b99ad3bf608bf1de0f151dc0d80efba54660a0a",
+    "val_256.tar": "24b4e639ef12a0012af525bc4cb443e4ab4aaea8369a1fb009b70e4a4aad5d48",
+    "filelist_places365-standard.tar": "520699e00d69b63ddc29fac54645aa00ce1c10ca42e288960aa1cf791d6e9aa9",
+}
+_ADVICE = (
+    "Download "
+    + ", ".join(f"{_URL}/{name} (SHA-256 {digest})" for name, digest in _ARCHIVES.items())
+    + ", 27 GB together and not fetched for you, because they are not on HTTPS; check them with sha256sum "
+    f"and unpack them into {FOLDER}/ in the folder named by $CNNINTE_DATA, so that it has {TRAIN}/, "
+    f"{VALIDATION}/, {CATEGORIES} and {VALIDATION_LABELS}."
+)
+_CATEGORY = re.compile(r"/([a-z]/[\w-]+(?:/[\w-]+)*)")
+_PHOTOGRAPH = re.compile(r"[\w-]+\.jpg")
+
+
+def load() -> ImageDataset:
+    """Return Places365 with the published validation images as test split.
+
+    Validation are 100 training images of each category; the published test images have no labels.
+    """
+    folder = Path(fetch())
+    categories = _categories(folder)
+    train, validation = hold_out(_train_images(folder, categories), _N_VALIDATION_PER_CLASS)
+    test = _validation_images(folder, len(categories))
+    names = tuple(category.partition("/")[2] for category in categories)
+    provenance = (
+        "Places365-Standard, small images (Zhou, Lapedriza, Khosla, Oliva and Torralba 2018), "
+        f"split {len(train):,}/{len(validation):,}/{len(test):,}"
+    )
+    return ImageDataset("places365", train, validation, test, names, provenance)
+
+
+def _categories(folder: Path) -> list[str]:
+    """Return the categories in the order of their labels, as paths: ``a/airfield``."""
+    rows = _table(folder / CATEGORIES, _CATEGORY)
+    labels = [label for _, label in rows]
+    if not rows or labels != list(range(len(rows))):
+        raise DataError(
+            f"{folder / CATEGORIES} should number its categories from 0 in order: unpack it again"
+        )
+    return [name[1:] for name, _ in rows]
+
+
+def _train_images(folder: Path, categories: list[str]) -> Split:
+    names, labels = [], []
+    for label, category in enumerate(categories):
+        found = _photographs(folder / TRAIN / category)
+        if len(found) <= _N_VALIDATION_PER_CLASS:
+            raise DataError(
+                f"{folder / TRAIN / category} should have more than {_N_VALIDATION_PER_CLASS} images, found "
+                f"{len(found)}: unpack {next(iter(_ARCHIVES))} again"
+            )
+        names += [f"{TRAIN}/{category}/{name}" for name in found]
+        labels += [label] * len(found)
+    return _split(folder, names, labels)
+
+
+def _validation_images(folder: Path, n_categories: int) -> Split:
+    rows = _table(folder / VALIDATION_LABELS, _PHOTOGRAPH)
+    names, labels = [name for name, _ in rows], [label for _, label in rows]
+    if set(labels) != set(range(n_categories)):
+        raise DataError(
+            f"{folder / VALIDATION_LABELS} should have images of all {n_categories} categories and of no "
+            f"other, found {len(set(labels))}: unpack it again"
+        )
+    missing = sorted(set(names) - set(_photographs(folder / VALIDATION)))
+    if missing:
+        raise DataError(
+            f"{folder / VALIDATION} lacks {len(missing):,} of {len(names):,} images, the first of them "
+            f"{missing[0]}: unpack val_256.tar again"
+        )
+    return _split(folder, [f"{VALIDATION}/{name}" for name in names], labels)
+
+
+def _split(folder: Path, names: list[str], labels: list[int]) -> Split:
+    files = ImageFiles(folder, np.array(names, np.dtypes.StringDType()), SIZE)
+    return Split(files, np.array(labels, np.int64))
+
+
+def _photographs(folder: Path) -> list[str]:
+    """Return the names of the JPEG files in a folder, sorted; none if there is no folder."""
+    try:
+        return sorted(name for name in os.listdir(folder) if _PHOTOGRAPH.fullmatch(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _table(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
+    """Read lines of a name of that form and a label."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        name, _, label = line.rpartition(" ")
+        if not form.fullmatch(name) or not label.isdecimal():
+            raise DataError(
+                f"{path}, line {number}: expected a name and a label, found {line!r}: unpack it again"
+            )
+        rows.append((name, int(label)))
+    return rows
+
+
+def fetch() -> str:
+    """Return the path of the folder.
+
+    Raises
+    ------
+    DataError
+        If it is nowhere, or lacks one of its four parts.
+    """
+    folder = _find()
+    if folder is None:
+        raise DataError(f"Places365 is {status()[1]}")
+    missing = _missing(folder)
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}. {_ADVICE}")
+    return str(folder)
+
+
+def status() -> tuple[str, str]:
+    """Return ("ready", path) or ("absent", how to get it)."""
+    folder = _find()
+    if folder is None:
+        return "absent", f"not in {' or '.join(str(directory) for directory in data_dirs())}. {_ADVICE}"
+    missing = _missing(folder)
+    return (
+        ("absent", f"{folder} lacks {', '.join(missing)}. {_ADVICE}") if missing else ("ready", str(folder))
+    )
+
+
+def _find() -> Path | None:
+    return next((d / FOLDER for d in data_dirs() if (d / FOLDER).is_dir()), None)
+
+
+def _missing(folder: Path) -> list[str]:
+    return [
+        name for name in (TRAIN, VALIDATION, CATEGORIES, VALIDATION_LABELS) if not (folder / name).exists()
+    ]

@@ -1,0 +1,377 @@
+"""Penalties on the weights of groups of filters: block norm, weight decay, exact shrinking (paper C)."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import keras
+from keras import ops
+
+__all__ = [
+    "BlockNorm",
+    "GroupStrengths",
+    "ProximalStep",
+    "WeightDecay",
+    "block_norm",
+    "chosen_layers",
+    "group_slices",
+    "group_strengths",
+    "regularized",
+    "shrunk_groups",
+]
+
+
+def group_slices(n_filters: int, n_groups: int) -> list[slice]:
+    """Divide filters into consecutive groups that cover every one of them.
+
+    Parameters
+    ----------
+    n_filters : int
+    n_groups : int
+        Between 1 and `n_filters`.
+
+    Returns
+    -------
+    list of slice
+        Their sizes differ by one at most, larger groups first. (The authors' code gives each group
+        ⌊n_filters / n_groups⌋ filters and leaves the last ones out: 4 of 64 with five groups.)
+
+    Raises
+    ------
+    ValueError
+        If there are no groups, or more groups than filters.
+    """
+    if not 1 <= n_groups <= n_filters:
+        raise ValueError(f"n_groups must be between 1 and the {n_filters} filters there are, got {n_groups}")
+    size, n_larger = divmod(n_filters, n_groups)
+    ends = [size * group + min(group, n_larger) for group in range(n_groups + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def group_strengths(kernel, n_groups: int, p: float = 2.0):
+    r"""Compute the norm of each group's weights.
+
+    .. math:: \|\tilde w_g\|_p = \Big(\sum_{i \in g} |w_i|^p\Big)^{1/p}, \quad
+              \|\tilde w_g\|_\infty = \max_{i \in g} |w_i|
+
+    Parameters
+    ----------
+    kernel : tensor of shape (..., filters)
+        Of a convolution or a dense layer, as Keras keeps it.
+    n_groups : int
+        Groups as by :func:`group_slices`.
+    p : float
+        From 1 to ``inf``.
+
+    Returns
+    -------
+    tensor of shape (n_groups,)
+        At least 0; 0 for a group of zeros, and then the gradient is 0 too.
+
+    Raises
+    ------
+    ValueError
+        If p is below 1, or the filters cannot be divided into so many groups.
+    """
+    _check_exponent("p", p)
+    slices = group_slices(kernel.shape[-1], n_groups)
+    return ops.stack([_norm(kernel[..., filters], p) for filters in slices])
+
+
+def block_norm(kernel, n_groups: int, p: float = 2.0, q: float = 1.0):
+    r"""Compute the block norm of a kernel: a norm of its groups' norms.
+
+    .. math:: \Omega(w) = \big\| (\|\tilde w_1\|_p, \ldots, \|\tilde w_G\|_p) \big\|_q
+
+    With p = 2 and q = 1 (group lasso without weights for the groups' sizes) whole groups are driven to zero;
+    with p = q = 2 it is the norm of all weights.
+
+    Parameters
+    ----------
+    kernel : tensor of shape (..., filters)
+    n_groups : int
+        Groups as by :func:`group_slices`.
+    p, q : float
+        From 1 to ``inf``.
+
+    Returns
+    -------
+    scalar tensor
+        At least 0; 0 for a kernel of zeros only.
+
+    Raises
+    ------
+    ValueError
+        If p or q is below 1, or the filters cannot be divided into so many groups.
+
+    References
+    ----------
+    Paper C, the general block norm; p, q and the number of groups in :class:`BlockNorm` are those of the
+    authors' code.
+    """
+    _check_exponent("q", q)
+    return _norm(group_strengths(kernel, n_groups, p), q)
+
+
+def _norm(x, p: float):
+    """Return the p-norm of all values, without overflow, and with gradient 0 where it has none."""
+    size = ops.abs(x)
+    largest = ops.max(size)
+    if math.isinf(p):
+        return largest
+    scale = ops.stop_gradient(ops.where(largest > 0, largest, ops.ones_like(largest)))
+    total = ops.sum((size / scale) ** p)
+    is_zero = total == 0
+    root = ops.where(is_zero, ops.ones_like(total), total) ** (1 / p)
+    return ops.where(is_zero, ops.zeros_like(total), scale * root)
+
+
+def _check_exponent(name: str, value: float) -> None:
+    if not value >= 1:
+        raise ValueError(f"{name} must be between 1 and inf, got {value}")
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"strength must be finite and not negative, got {strength}")
+
+
+@keras.saving.register_keras_serializable("cnninte_utils")
+class WeightDecay(keras.Regularizer):
+    r"""Penalise large weights.
+
+    .. math:: \lambda \, \tfrac{1}{2} \|w\|_2^2
+
+    Parameters
+    ----------
+    strength : float
+        The factor λ, at least 0.
+
+    References
+    ----------
+    Paper C, the regulariser that block norm is compared with.
+    """
+
+    def __init__(self, strength: float = 0.005):
+        _check_strength(strength)
+        self.strength = float(strength)
+
+    def __call__(self, x):
+        """Return the penalty, a scalar."""
+        return self.strength * 0.5 * ops.sum(ops.square(x))
+
+    def get_config(self) -> dict:
+        """Return what makes the regulariser again."""
+        return {"strength": self.strength}
+
+
+@keras.saving.register_keras_serializable("cnninte_utils")
+class BlockNorm(keras.Regularizer):
+    r"""Penalise groups of filters by :func:`block_norm`.
+
+    .. math:: \lambda \, \big\| (\|\tilde w_1\|_p, \ldots, \|\tilde w_G\|_p) \big\|_q
+
+    Parameters
+    ----------
+    n_groups : int
+    p, q : float
+        From 1 to ``inf``.
+    strength : float
+        The factor λ, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range; when called, if a layer has fewer filters than groups.
+
+    Notes
+    -----
+    By its gradient an optimizer brings a group close to zero but not to it; :class:`ProximalStep` does.
+
+    References
+    ----------
+    Paper C; the defaults are those of the authors' code.
+    """
+
+    def __init__(self, n_groups: int = 5, p: float = 2.0, q: float = 1.0, strength: float = 0.005):
+        self.n_groups, self.p, self.q, self.strength = n_groups, float(p), float(q), float(strength)
+        if n_groups < 1:
+            raise ValueError(f"n_groups must be at least 1, got {n_groups}")
+        _check_exponent("p", self.p)
+        _check_exponent("q", self.q)
+        _check_strength(self.strength)
+
+    def __call__(self, x):
+        """Return the penalty, a scalar."""
+        return self.strength * block_norm(x, self.n_groups, self.p, self.q)
+
+    def get_config(self) -> dict:
+        """Return what makes the regulariser again; JSON has no infinity, so that it goes as a word."""
+        p, q = ("inf" if math.isinf(value) else value for value in (self.p, self.q))
+        return {"n_groups": self.n_groups, "p": p, "q": q, "strength": self.strength}
+
+
+def regularized(
+    model: keras.Model, regularizer: keras.Regularizer, layers: Sequence[str] | None = None
+) -> keras.Model:
+    """Return a copy of a model with the same weights whose kernels carry a regulariser.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A functional model; it is not altered.
+    regularizer : keras.Regularizer
+        It replaces one that a kernel has already; biases go without.
+    layers : sequence of str, optional
+        Layers with a kernel, whose filters are its last axis; by default every ``Conv2D`` and
+        :class:`~cnninte_utils.layers.GroupedConv2D`.
+
+    Returns
+    -------
+    keras.Model
+        Compiled as the model is, if it is; the optimizer starts anew.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown or has no kernel.
+    """
+    names = {layer.name for layer in chosen_layers(model, layers)}
+
+    def cloned(layer):
+        config = layer.get_config()
+        if layer.name in names:
+            if "kernel_regularizer" not in config:
+                raise ValueError(
+                    f"layer {layer.name!r}, a {type(layer).__name__}, has no kernel to regularise"
+                )
+            config["kernel_regularizer"] = regularizer
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=cloned)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> list[keras.Layer]:
+    """Return the layers of these names, by default every convolution (in two dimensions, not transposed).
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown.
+    """
+    if names is None:
+        return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    layers = {layer.name: layer for layer in model.layers}
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise ValueError(f"no layer {unknown[0]!r} in {model.name}: it has {', '.join(layers)}")
+    return [layers[name] for name in names]
+
+
+def shrunk_groups(kernel, n_groups: int, threshold: float):
+    r"""Shrink each group of filters, those no stronger than the threshold to exactly zero.
+
+    .. math:: \tilde w_g \, \max(0, 1 - \tau / \|\tilde w_g\|_2)
+              = \arg\min_v \tfrac{1}{2} \|v - \tilde w_g\|_2^2 + \tau \|v\|_2
+
+    the proximal operator of τ times :func:`block_norm` with p = 2 and q = 1.
+
+    Parameters
+    ----------
+    kernel : tensor of shape (..., filters)
+    n_groups : int
+        Groups as by :func:`group_slices`.
+    threshold : float
+        The τ, at least 0; 0 leaves the kernel as it is.
+
+    Returns
+    -------
+    tensor of the kernel's shape
+
+    References
+    ----------
+    Parikh, Boyd 2014, "Proximal Algorithms", Section 6.5.1.
+    """
+    strengths = group_strengths(kernel, n_groups)
+    is_weak = strengths <= threshold
+    factors = ops.where(is_weak, 0.0, 1 - threshold / ops.where(is_weak, 1.0, strengths))
+    slices = group_slices(kernel.shape[-1], n_groups)
+    return ops.concatenate([kernel[..., filters] * factors[g] for g, filters in enumerate(slices)], axis=-1)
+
+
+class ProximalStep(keras.callbacks.Callback):
+    r"""Shrink groups of filters after every training batch, by proximal gradient descent.
+
+    .. math:: w \leftarrow \text{shrunk\_groups}(w, G, \eta \lambda)
+
+    with η the learning rate of that batch. It takes the place of a :class:`BlockNorm` with p = 2 and q = 1
+    in the loss, which minimises the same but never reaches zero.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        Layers with a kernel.
+    n_groups : int
+    strength : float
+        The factor λ, at least 0.
+
+    Notes
+    -----
+    Exact for plain gradient descent; with momentum a usual approximation, with Adam a rougher one, since
+    Adam's steps are not the learning rate times the gradient.
+    """
+
+    def __init__(self, layers: Sequence[str], n_groups: int = 5, strength: float = 0.005):
+        super().__init__()
+        _check_strength(strength)
+        self.layers, self.n_groups, self.strength = list(layers), n_groups, strength
+
+    def on_train_begin(self, logs=None):
+        """Look whether the layers are there.
+
+        Raises
+        ------
+        ValueError
+            If one is unknown.
+        """
+        chosen_layers(self.model, self.layers)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Note the learning rate: after the batch, a schedule has moved on."""
+        self._learning_rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Shrink every kernel."""
+        threshold = self._learning_rate * self.strength
+        for layer in chosen_layers(self.model, self.layers):
+            layer.kernel.assign(shrunk_groups(layer.kernel, self.n_groups, threshold))
+
+
+class GroupStrengths(keras.callbacks.Callback):
+    """Log the strength of every group of filters after each epoch, as ``strength/{layer}/{group}``.
+
+    It writes into the logs that Keras hands from one callback to the next: put it before those that keep
+    them (the history that ``fit`` returns comes last of itself).
+
+    Parameters
+    ----------
+    layers : sequence of str
+        Layers with a kernel.
+    n_groups : int
+    p : float
+        Of :func:`group_strengths`.
+    """
+
+    def __init__(self, layers: Sequence[str], n_groups: int = 5, p: float = 2.0):
+        super().__init__()
+        _check_exponent("p", p)
+        self.layers, self.n_groups, self.p = list(layers), n_groups, p
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write the strengths into `logs`."""
+        for layer in chosen_layers(self.model, self.layers):
+            strengths = group_strengths(layer.kernel, self.n_groups, self.p)
+            for group, strength in enumerate(ops.convert_to_numpy(strengths)):
+                logs[f"strength/{layer.name}/{group}"] = float(strength)

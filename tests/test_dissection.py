@@ -1,0 +1,260 @@
+"""Dissection: a planted unit, the slow way, shards, workers that die, nulls."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnninte_utils import dissection
+from cnninte_utils.activations import activations
+from cnninte_utils.artifacts import cache_dir
+from cnninte_utils.chains import receptive_field
+from cnninte_utils.datasets import broden, toyworld_broden
+from cnninte_utils.detectors import Probe, unique_detectors
+from cnninte_utils.tally import Counts, bilinear_taps
+
+SIZE, N = 16, 12
+
+
+def write_squares(root):
+    """Write twelve black images with one square: red is label 1 (color), its place label 2 (object)."""
+    (root / "images").mkdir(parents=True)
+    rng, rows = np.random.default_rng(0), []
+    for i in range(N):
+        top, left = rng.integers(0, SIZE - 4, 2)
+        square = (slice(top, top + 4), slice(left, left + 4))
+        is_red = i % 2 == 0
+        image = np.zeros((SIZE, SIZE, 3), np.uint8)
+        image[square] = (255, 0, 0) if is_red else (0, 0, 255)
+        labels = {"color": np.zeros_like(image), "object": np.zeros_like(image)}
+        labels["color"][square] = (1 if is_red else 3, 0, 0)
+        labels["object"][square] = (2, 0, 0)
+        Image.fromarray(image).save(root / "images" / f"{i}.png")
+        for name, label in labels.items():
+            Image.fromarray(label).save(root / "images" / f"{i}_{name}.png")
+        rows.append([f"{i}.png", "train", *[SIZE] * 4, f"{i}_color.png", f"{i}_object.png"])
+    coding = ["code", "number", "name", "frequency", "coverage"]
+    tables = {
+        "index": [["image", "split", "ih", "iw", "sh", "sw", "color", "object"], *rows],
+        "category": [["name"], ["color"], ["object"]],
+        "label": [
+            ["number", "name", "category", "frequency", "coverage", "syns"],
+            [1, "red-c", "color(6)", 6, 0.4, ""],
+            [2, "square", "object(12)", 12, 0.8, ""],
+            [3, "blue-c", "color(6)", 6, 0.4, ""],
+        ],
+        "c_color": [coding, [1, 1, "red-c", 6, 0.4], [2, 3, "blue-c", 6, 0.4]],
+        "c_object": [coding, [1, 2, "square", 12, 0.8]],
+    }
+    for name, table in tables.items():
+        with (root / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows(table)
+    return broden.open_folder(root)
+
+
+@pytest.fixture
+def squares(tmp_path):
+    return write_squares(tmp_path / "squares")
+
+
+@pytest.fixture
+def planted():
+    """Unit 0 sees red, unit 1 any square, unit 2 is dead, unit 3 sees what is black."""
+    image = keras.Input((SIZE, SIZE, 3))
+    maps = keras.layers.Conv2D(4, 1, activation="relu", name="conv1")(image)
+    model = keras.Model(image, maps)
+    kernel = np.array([[1, 0, 0], [1, 1, 1], [0, 0, 0], [-1, -1, -1]], np.float32).T
+    model.get_layer("conv1").set_weights([kernel.reshape(1, 1, 3, 4), np.array([0, 0, 0, 1], np.float32)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def toyworld(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("broden") / "toyworld"
+    return broden.open_folder(
+        toyworld_broden.write(folder, n=26, size=32, map_size=20, min_images=1, min_coverage=0)
+    )
+
+
+@pytest.fixture
+def network():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(6, 5, strides=2, padding="same", activation="relu", name="conv1")(image)
+    x = keras.layers.MaxPooling2D(2, name="pool1")(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2")(x)
+    return keras.Model(image, x)
+
+
+def same(one, other):
+    return all(np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items())
+
+
+def test_planted_units_have_iou_one(planted, squares):
+    share = 6 * 16 / (N * SIZE**2)
+    (result,) = dissection.dissect(
+        planted, [Probe("conv1", quantile=share)], squares, batch_size=5, shard_size=5
+    )
+    units = result.units()
+    assert units["concept"][0] == "red-c"
+    np.testing.assert_allclose(result.iou()[0, 1], 1, atol=1e-9)
+    assert not units["is_detector"][2]
+    (wide,) = dissection.dissect(planted, [Probe("conv1", quantile=2 * share)], squares)
+    np.testing.assert_allclose(wide.iou()[1, 2], 1, atol=1e-9)
+
+
+def test_thresholds_leave_the_top_share_above(network, toyworld):
+    (result,) = dissection.dissect(
+        network, [Probe("conv1", quantile=0.03)], toyworld, batch_size=4, shard_size=8
+    )
+    maps = activations(network, "conv1", toyworld.images(range(26), 32)).reshape(-1, 6)
+    n_above = int(0.03 * len(maps))
+    np.testing.assert_allclose(result.thresholds, -np.sort(-maps, axis=0)[n_above], rtol=1e-5)
+
+
+def test_counts_are_those_of_all_images_at_once(network, toyworld):
+    (result,) = dissection.dissect(network, [Probe("conv2", 0.02)], toyworld, batch_size=4, shard_size=8)
+    maps = activations(network, "conv2", toyworld.images(range(26), 32), batch_size=4)
+    counts = Counts.zeros(8, toyworld.n_labels, len(toyworld.categories))
+    for i in range(26):
+        truth = toyworld.annotation(i)
+        counts.add(
+            maps[i], result.thresholds, (bilinear_taps(8, 20),) * 2, truth.maps, truth.whole, toyworld.primary
+        )
+    np.testing.assert_array_equal(result.label, counts.label)
+    assert np.abs(result.both - counts.both).max() <= 1
+    assert result.both.sum() > 0
+
+
+def test_shards_do_not_matter(network, toyworld):
+    probes = [Probe("conv1", 0.02), Probe("conv2", 0.02, rotation=1), Probe("conv2", 0.02, permutation=1)]
+    whole = dissection.dissect(network, probes, toyworld, batch_size=4, shard_size=32)
+    for path in (cache_dir() / "artifacts").iterdir():
+        path.unlink()
+    parts = dissection.dissect(network, probes, toyworld, batch_size=4, shard_size=4)
+    assert all(same(one, other) for one, other in zip(whole, parts, strict=True))
+
+
+def test_stopped_dissection_goes_on(network, toyworld, monkeypatch):
+    seen = []
+
+    class Dies(broden.Broden):
+        def images(self, rows, size=None):
+            seen.append(rows[0])
+            if len(seen) == 9:
+                raise KeyboardInterrupt
+            return super().images(rows, size)
+
+    dying = Dies(
+        **{
+            name: getattr(toyworld, name)
+            for name in ("root", "categories", "concepts", "index", "provenance")
+        }
+    )
+    arguments = [Probe("conv1", 0.02)]
+    with pytest.raises(KeyboardInterrupt):
+        dissection.dissect(network, arguments, dying, batch_size=4, shard_size=4)
+    first_try = list(seen)
+    stopped = dissection.dissect(network, arguments, dying, batch_size=4, shard_size=4)
+    assert first_try == [0, 4, 8, 12, 16, 20, 24, 0, 4]
+    assert seen[9:] == [4, 8, 12, 16, 20, 24]
+    assert [p.name for p in (cache_dir() / "artifacts").glob("*.part.npz")] == []
+    dissection.dissect(network, arguments, dying, batch_size=4, shard_size=4)
+    assert len(seen) == 15, "a finished dissection is read, not computed"
+    for path in (cache_dir() / "artifacts").iterdir():
+        path.unlink()
+    assert same(stopped[0], dissection.dissect(network, arguments, toyworld, batch_size=4, shard_size=4)[0])
+
+
+def test_rotation_keeps_what_the_layer_says(network, toyworld):
+    rotation = dissection._rotation(8, 3)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(8), atol=1e-5)
+    probes = [Probe("conv2", 0.02), Probe("conv2", 0.02, rotation=3), Probe("conv2", 0.02, rotation=4)]
+    plain, rotated, other = dissection.dissect(network, probes, toyworld)
+    assert not np.allclose(plain.thresholds, rotated.thresholds)
+    assert not np.allclose(other.thresholds, rotated.thresholds)
+    maps = activations(network, "conv2", toyworld.images(range(26), 32), batch_size=50) @ rotation
+    n_above = int(0.02 * maps[..., 0].size)
+    np.testing.assert_allclose(rotated.thresholds, -np.sort(-maps.reshape(-1, 8), axis=0)[n_above], rtol=1e-4)
+
+
+def test_permuted_labels_break_what_was_planted(planted, squares):
+    probe = Probe("conv1", 12 * 16 / (N * SIZE**2))
+    nulls = dissection.null_probes(["conv1"], permutations=5, quantile=probe.quantile)
+    plain, *permuted = dissection.dissect(planted, [probe, *nulls], squares)
+    for null in permuted:
+        np.testing.assert_array_equal(null.label, plain.label)
+        np.testing.assert_array_equal(null.mask, plain.mask)
+        assert null.iou()[1, 2] < 0.5
+    sums = unique_detectors([plain, *permuted])["sum"]
+    assert sums[0] > sums[1:].mean()
+
+
+def test_anchored_maps_lie_where_their_fields_are(squares):
+    """VALID 7×7 filters that look at their centre: anchored, the unit covers the square; stretched, not."""
+    image = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(image, keras.layers.Conv2D(1, 7, activation="relu", name="conv1")(image))
+    kernel = np.zeros((7, 7, 3, 1), np.float32)
+    kernel[3, 3, 0] = 1
+    model.get_layer("conv1").set_weights([kernel, np.zeros(1, np.float32)])
+    assert receptive_field(model, "conv1").offset == 3
+    probe = [Probe("conv1", 0.5)]
+    anchored, stretched = (
+        dissection.dissect(model, probe, squares, anchored=choice)[0].iou()[0, 1] for choice in (True, False)
+    )
+    assert anchored > stretched + 0.1
+
+
+def test_whatever_cannot_be_dissected_is_refused(planted, squares):
+    with pytest.raises(ValueError, match="no layer 'conv9'"):
+        dissection.dissect(planted, [Probe("conv9")], squares)
+    with pytest.raises(ValueError, match="a multiple of batch_size"):
+        dissection.dissect(planted, [Probe("conv1")], squares, batch_size=3, shard_size=4)
+    endless = keras.Model(planted.inputs, keras.layers.Rescaling(np.inf, name="endless")(planted.output))
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        dissection.dissect(endless, [Probe("endless")], squares)
+    flat = keras.Model(planted.inputs, keras.layers.Flatten(name="flatten")(planted.output))
+    with pytest.raises(ValueError, match="no feature maps to dissect"):
+        dissection.dissect(flat, [Probe("flatten")], squares)
+
+
+def test_strongest_images_and_masks(planted, squares):
+    rows = dissection.strongest_images(planted, "conv1", squares, k=6, batch_size=5)
+    assert sorted(rows[0]) == [0, 2, 4, 6, 8, 10], "the images with a red square"
+    maps = np.array([[[0, 4], [0, 0]]], np.float32)
+    expected = np.zeros((4, 4), bool)
+    expected[:2, 3] = expected[0, 2] = True
+    np.testing.assert_array_equal(dissection.masks(maps, 2.9, (4, 4))[0], expected)
+
+
+def test_workers_give_the_same_result_even_if_one_is_killed(network, toyworld, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    probes = [Probe("conv1", 0.02), Probe("conv2", 0.02, permutation=1)]
+    alone = dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=2)
+    for path in (cache_dir() / "artifacts").iterdir():
+        path.unlink()
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        _kill_one_after(client, monkeypatch, n_parts=2)
+        together = dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=2, client=client)
+    assert all(same(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def _kill_one_after(client, monkeypatch, n_parts):
+    import os
+    import signal
+
+    write, written = dissection._write_part, []
+
+    def write_and_kill(*arguments):
+        write(*arguments)
+        written.append(arguments)
+        if len(written) == n_parts:
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+    monkeypatch.setattr(dissection, "_write_part", write_and_kill)
