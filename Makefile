@@ -20,6 +20,7 @@ bench: $(VENV)/.installed ## ratios against plain scripts and LIME
 	$(VENV)/bin/python benchmarks/bench_cnn_inte.py
 	$(VENV)/bin/python benchmarks/bench_deconvnet.py
 	$(VENV)/bin/python benchmarks/bench_qdv.py
+	$(VENV)/bin/python benchmarks/bench_dissection.py
 
 clean: ## runs, learners' copies, trained networks, the environment
 	-$(VENV)/bin/cnninte clean

@@ -111,9 +111,11 @@ def status():
 def fetch(name):
     """Make sure that data set NAME is on this machine."""
     from . import datasets
+    from .datasets import broden
 
-    if name not in datasets.NAMES:
-        raise series.SeriesError(f"unknown data set {name!r}: choose from {', '.join(datasets.NAMES)}")
+    names = (*datasets.NAMES, *broden.NAMES)
+    if name not in names:
+        raise series.SeriesError(f"unknown data set {name!r}: choose from {', '.join(names)}")
     click.echo(datasets.fetch(name))
 
 

@@ -107,7 +107,9 @@ def test_refresh_needs_a_finished_run(root):
 
 def test_data_status_and_fetch(root):
     assert "digits          ready    embedded" in call("data", "status").stdout
+    assert "broden_mini     absent   not in" in call("data", "status").stdout
     assert call("data", "fetch", "digits").stdout == "embedded in scikit-learn\n"
+    assert call("data", "fetch", "toyworld_broden").stdout.endswith("toyworld_broden\n")
 
 
 def test_clean_removes_runs_and_trained_networks(root, tmp_path):

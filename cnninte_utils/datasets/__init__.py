@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from . import broden
 from .base import ImageDataset, Split
 from .subsets import SUBSETS
 
@@ -52,13 +53,17 @@ def load(name: str) -> ImageDataset:
 
 
 def fetch(name: str) -> str:
-    """Make sure that a data set is on this machine (downloading it if need be); return where it is."""
-    return _module(name).fetch()
+    """Make sure that a data set is on this machine (downloading it if need be); return where it is.
+
+    `name` may also be one of :data:`cnninte_utils.datasets.broden.NAMES`.
+    """
+    return str(broden.load(name).root) if name in broden.NAMES else _module(name).fetch()
 
 
 def status() -> list[tuple[str, str, str]]:
     """Return (name, ``"ready"`` or ``"absent"``, where it is or how to get it) for every data set."""
-    return [(name, *_module(name).status()) for name in NAMES]
+    labelled = [(name, *_module(name).status()) for name in NAMES]
+    return labelled + [(name, *broden.status(name)) for name in broden.NAMES]
 
 
 def _module(name: str):
