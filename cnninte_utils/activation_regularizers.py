@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from .regularizers import chosen_layers, group_slices
@@ -77,27 +78,28 @@ def group_loss(mask, n_groups: int, seed=None):
     groups = group_slices(mask.shape[-1], n_groups)
     n_pairs = _PAIRS_PER_UNIT * (mask.shape[-1] // n_groups)
     seed = seed if isinstance(seed, keras.random.SeedGenerator) else keras.random.SeedGenerator(seed)
-    total = ops.zeros((), mask.dtype)
-    for units in groups:
-        if units.stop - units.start > 1:
-            first, second = _pairs(units, n_pairs, seed)
-            a, b = ops.take(mask, first, axis=-1), ops.take(mask, second, axis=-1)
-            total = total + ops.mean(_jaccard_distance(a, b))
-    return total
+    first, second = (ops.one_hot(units, mask.shape[-1]) for units in _pairs(groups, n_pairs, seed))
+    return n_groups * ops.mean(_jaccard_distance(mask, first, second))
 
 
-def _pairs(units: slice, n_pairs: int, seed):
-    """Draw pairs of distinct units."""
-    n_units = units.stop - units.start
-    first = keras.random.randint((n_pairs,), 0, n_units, seed=seed)
-    step = keras.random.randint((n_pairs,), 1, n_units, seed=seed)
-    return units.start + first, units.start + (first + step) % n_units
+def _pairs(groups: list[slice], n_pairs: int, seed):
+    """Draw as many pairs from each group, of distinct units if it has several; group after group."""
+    starts = np.repeat([group.start for group in groups], n_pairs)
+    sizes = np.repeat([group.stop - group.start for group in groups], n_pairs)
+    draws = keras.random.uniform((2, len(starts)), seed=seed)
+    first, step = _below(draws[0], sizes), 1 + _below(draws[1], sizes - 1)
+    return starts + first, starts + (first + step) % sizes
 
 
-def _jaccard_distance(a, b):
-    """Return the distances of maps (n, height, width, pairs), of shape (n, pairs)."""
-    difference = ops.sum(ops.abs(a - b), axis=(1, 2))
-    total = ops.sum(a + b, axis=(1, 2)) + difference
+def _below(draws, n):
+    """Turn draws from [0, 1) into whole numbers below n, which may round up to n in float32."""
+    return ops.minimum(ops.cast(draws * n, "int32"), n - 1)
+
+
+def _jaccard_distance(mask, first, second):
+    """Return the distances (n, pairs) of pairs of units, named by one-hot vectors (pairs, units)."""
+    difference = ops.sum(ops.abs(ops.matmul(mask, ops.transpose(first - second))), axis=(1, 2))
+    total = ops.matmul(ops.sum(mask, axis=(1, 2)), ops.transpose(first + second)) + difference
     return 2 * difference / ops.maximum(total, keras.config.epsilon())
 
 

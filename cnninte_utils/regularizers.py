@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import keras
+import numpy as np
 from keras import ops
 
 __all__ = [
@@ -74,8 +75,14 @@ def group_strengths(kernel, n_groups: int, p: float = 2.0):
         If p is below 1, or the filters cannot be divided into so many groups.
     """
     _check_exponent("p", p)
-    slices = group_slices(kernel.shape[-1], n_groups)
-    return ops.stack([_norm(kernel[..., filters], p) for filters in slices])
+    n_filters = kernel.shape[-1]
+    slices = group_slices(n_filters, n_groups)
+    padding = n_filters
+    members = np.full((slices[0].stop, n_groups), padding)
+    for group, filters in enumerate(slices):
+        members[: filters.stop - filters.start, group] = np.arange(filters.start, filters.stop)
+    each_filter = _norm(ops.reshape(kernel, (-1, n_filters)), p)
+    return _norm(ops.take(ops.pad(each_filter, (0, 1)), members), p)
 
 
 def block_norm(kernel, n_groups: int, p: float = 2.0, q: float = 1.0):
@@ -114,13 +121,14 @@ def block_norm(kernel, n_groups: int, p: float = 2.0, q: float = 1.0):
 
 
 def _norm(x, p: float):
-    """Return the p-norm of all values, without overflow, and with gradient 0 where it has none."""
+    """Return the p-norm along the first axis, without overflow, and with gradient 0 where it has none."""
     size = ops.abs(x)
-    largest = ops.max(size)
+    largest = ops.max(size, axis=0)
     if math.isinf(p):
         return largest
     scale = ops.stop_gradient(ops.where(largest > 0, largest, ops.ones_like(largest)))
-    total = ops.sum((size / scale) ** p)
+    relative = size / scale
+    total = ops.sum(ops.square(relative) if p == 2 else relative**p, axis=0)
     is_zero = total == 0
     root = ops.where(is_zero, ops.ones_like(total), total) ** (1 / p)
     return ops.where(is_zero, ops.zeros_like(total), scale * root)
@@ -297,8 +305,8 @@ def shrunk_groups(kernel, n_groups: int, threshold: float):
     strengths = group_strengths(kernel, n_groups)
     is_weak = strengths <= threshold
     factors = ops.where(is_weak, 0.0, 1 - threshold / ops.where(is_weak, 1.0, strengths))
-    slices = group_slices(kernel.shape[-1], n_groups)
-    return ops.concatenate([kernel[..., filters] * factors[g] for g, filters in enumerate(slices)], axis=-1)
+    sizes = [filters.stop - filters.start for filters in group_slices(kernel.shape[-1], n_groups)]
+    return kernel * ops.take(factors, np.repeat(np.arange(n_groups), sizes))
 
 
 class ProximalStep(keras.callbacks.Callback):

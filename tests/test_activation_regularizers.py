@@ -108,19 +108,19 @@ def test_group_loss_is_a_loop_over_the_same_pairs(monkeypatch):
     mask = np.random.default_rng(0).random((2, 3, 4, 17)).astype(np.float32)
     found = float(activation_regularizers.group_loss(mask, 5, seed=3))
     expected = 0
-    for (first, second), group in zip(drawn, group_slices(17, 5), strict=True):
-        assert len(first) == 9  # 3 · ⌊17 / 5⌋
+    first_of_all, second_of_all = (units.reshape(5, 9) for units in drawn[0])  # 9 = 3 · ⌊17 / 5⌋
+    for first, second, group in zip(first_of_all, second_of_all, group_slices(17, 5), strict=True):
         assert (first != second).all()
         assert {*first, *second} <= set(range(group.start, group.stop))
         pairs = zip(first, second, strict=True)
         expected += np.mean([plain_jaccard(image[..., a], image[..., b]) for a, b in pairs for image in mask])
     assert found == pytest.approx(expected, rel=1e-5)
-    assert len({tuple(first - first.min()) for first, _ in drawn}) == 5
+    assert len({tuple(first - first.min()) for first in first_of_all}) == 5
 
 
 def test_pairs_reach_every_unit():
     seed = keras.random.SeedGenerator(0)
-    first, second = activation_regularizers._pairs(slice(4, 9), 600, seed)
+    first, second = activation_regularizers._pairs([slice(4, 9)], 600, seed)
     counts = np.zeros((9, 9), int)
     np.add.at(counts, (np.asarray(first), np.asarray(second)), 1)
     assert (counts[4:, 4:] > 0).tolist() == (~np.eye(5, dtype=bool)).tolist()

@@ -68,7 +68,7 @@ def image_row(images: np.ndarray, titles: Sequence[str], *, size: float = 1.0) -
 
 def learning_curves(history: Mapping[str, Sequence[float]], ax: Axes) -> Axes:
     """Draw accuracy on training batches and on validation images against steps."""
-    ax.plot(history["step"], history["accuracy"], marker=".", label="training batches (dropout on)")
+    ax.plot(history["step"], history["accuracy"], marker=".", label="training batches")
     ax.plot(history["step"], history["val_accuracy"], marker=".", label="validation images")
     ax.set(xlabel="optimizer steps", ylabel="accuracy", ylim=(0, 1))
     ax.legend(loc="best")

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -25,8 +27,11 @@ CATEGORY_COLORS = {
     "texture": "#D55E00",
 }
 _OTHER_CATEGORY, _OUTLINE, _MARK = "0.5", "yellow", "#D55E00"
-_OUTSIDE = 0.3  # brightness of what is outside a mask
-_GAP = 3  # white pixels between the images of a strip
+# Ten colours, then lighter and darker ones, for labels side by side.
+_BRIGHT = np.array([to_rgb(color) for color in CLASS_COLORS])
+_SHADES = [tuple(color) for color in np.concatenate([_BRIGHT, 0.45 + 0.55 * _BRIGHT, 0.5 * _BRIGHT])]
+_OUTSIDE = 0.35  # brightness of what is outside a mask
+_GAP = 0.03  # between the images of a strip, in widths of an image
 _N_BARS, _N_NAMES = 25, 3
 
 
@@ -58,18 +63,23 @@ def annotated_images(
             if category in overlay:
                 _label_map(ax, overlay[category], palettes[category], names)
             else:
-                ax.set_axis_off()
+                show_image(ax, np.ones_like(image))
+                _say(ax, "none")
     for ax, category in zip(axes[:, 0], ["image", *categories], strict=True):
-        ax.set_axis_on()
-        ax.set(xticks=[], yticks=[])
         ax.set_ylabel(category, fontsize=9)
     return figure
 
 
+def _say(ax: Axes, text: str) -> None:
+    """Write in the middle of empty axes."""
+    ax.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=ax.transAxes)
+
+
 def _palette(category: str, overlays: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]) -> dict:
+    """Return label → colour for the labels of a category; the largest have the most distinct colours."""
     maps = [overlay[category].ravel() for overlay in overlays if category in overlay]
-    labels = [label for label in np.unique(np.concatenate(maps)) if label != 0]
-    palette = {label: to_rgb(CLASS_COLORS[i % len(CLASS_COLORS)]) for i, label in enumerate(labels)}
+    labels = _by_size(np.concatenate(maps))
+    palette = {label: _SHADES[i % len(_SHADES)] for i, label in enumerate(labels)}
     if category == "color":
         meant = {label: names[label].removesuffix("-c") for label in labels}
         palette |= {label: to_rgb(color) for label, color in meant.items() if is_color_like(color)}
@@ -82,14 +92,19 @@ def _label_map(ax: Axes, labels: np.ndarray, palette: Mapping[int, tuple], names
     for label, color in palette.items():
         picture[labels == label] = color
     show_image(ax, picture)
-    found, sizes = np.unique(labels[labels != 0], return_counts=True)
-    largest = found[np.argsort(-sizes, kind="stable")][:_N_NAMES]
+    largest = _by_size(labels)[:_N_NAMES]
     handles = [Patch(facecolor=palette[label], edgecolor="0.6", label=names[label]) for label in largest]
     if handles:
         ax.legend(
             handles=handles, fontsize=7, loc="lower left", bbox_to_anchor=(-0.05, 0.97), handlelength=0.9,
             handleheight=0.9, handletextpad=0.4, labelspacing=0.15, borderpad=0.2,
         )  # fmt: skip
+
+
+def _by_size(labels: np.ndarray) -> np.ndarray:
+    """Return the labels that there are, without 0, the largest first."""
+    found, sizes = np.unique(labels[labels != 0], return_counts=True)
+    return found[np.argsort(-sizes, kind="stable")]
 
 
 def unit_rows(images: np.ndarray, masks: np.ndarray, titles: Sequence[str], *, size: float = 1.1) -> Figure:
@@ -114,9 +129,9 @@ def unit_rows(images: np.ndarray, masks: np.ndarray, titles: Sequence[str], *, s
 
 
 def _masked_strip(ax: Axes, images: np.ndarray, masks: np.ndarray) -> None:
-    masks = _resized(np.asarray(masks, bool), images.shape[1:3])
-    _strip(ax, np.where(masks[..., None], images, _OUTSIDE * images))
-    outline = np.pad(np.hstack(np.pad(masks, ((0, 0), (0, 0), (0, _GAP)))), 1)  # closed at the images' edges
+    masks = _resized(np.asarray(masks, bool), images.shape[1:3])[..., None]
+    _strip(ax, np.where(masks, images, _OUTSIDE * images))
+    outline = np.pad(_side_by_side(masks, False)[..., 0], 1)  # closed at the images' edges
     if outline.any():
         places = (np.arange(-1, size - 1) for size in outline.shape[::-1])
         limits = ax.axis()
@@ -135,10 +150,20 @@ def _resized(masks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def _strip(ax: Axes, images: np.ndarray) -> None:
     """Draw images (n, height, width, 3) side by side."""
-    padded = np.pad(images, ((0, 0), (0, 0), (0, _GAP), (0, 0)), constant_values=1)
-    ax.imshow(np.hstack(padded)[:, :-_GAP], vmin=0, vmax=1, interpolation="antialiased")
-    ax.set(xticks=[], yticks=[])
+    ax.imshow(_side_by_side(images, 1), vmin=0, vmax=1, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[], anchor="W")
     ax.spines[:].set_visible(False)
+
+
+def _side_by_side(pictures: np.ndarray, between: float) -> np.ndarray:
+    """Return pictures (n, height, width, channels) as one, with columns of a value between them."""
+    gap = max(1, round(_GAP * pictures.shape[2]))
+    padded = np.pad(pictures, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=between)
+    return np.hstack(padded)[:, :-gap]
+
+
+def _legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
+    ax.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def concept_histogram(units: pd.DataFrame, ax: Axes) -> Axes:
@@ -152,8 +177,9 @@ def concept_histogram(units: pd.DataFrame, ax: Axes) -> Axes:
     """
     detectors = units[units["is_detector"]]
     if detectors.empty:
-        ax.text(0.5, 0.5, "no detectors", ha="center", va="center", transform=ax.transAxes)
+        _say(ax, "no detectors")
         ax.set(xticks=[], yticks=[], xlabel=f"detectors (0 of {len(units)} units)")
+        ax.spines[:].set_visible(False)
         return ax
     counts = detectors.groupby(["category", "concept"]).size().rename("n").reset_index()
     counts = counts.sort_values("n", ascending=False, kind="stable")
@@ -165,13 +191,10 @@ def concept_histogram(units: pd.DataFrame, ax: Axes) -> Axes:
     ax.barh(range(len(counts)), counts["n"], color=counts["category"].map(colors), height=0.75)
     ax.set_yticks(range(len(counts)), counts["concept"], fontsize=8)
     ax.set_ylim(len(counts) - 0.4, -0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    note = f"\nand {rest['n'].sum()} for {len(rest)} further concepts" if len(rest) else ""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    note = f"\n{rest['n'].sum()} of them for {len(rest)} concepts not drawn" if len(rest) else ""
     ax.set_xlabel(f"detectors ({len(detectors)} of {len(units)} units){note}")
-    ax.legend(
-        handles=[Patch(color=color, label=category) for category, color in colors.items()],
-        fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(colors)), borderaxespad=0.2,
-    )  # fmt: skip
+    _legend_beside(ax, [Patch(color=color, label=category) for category, color in colors.items()])
     return ax
 
 
@@ -186,23 +209,23 @@ def detectors_by_layer(frame: pd.DataFrame, ax: Axes) -> Axes:
     """
     layers, networks = frame["layer"].unique().tolist(), frame["network"].unique().tolist()
     colors, width = penalty_colors(networks), 0.8 / len(networks)
+    handles = [Patch(color=color, label=network) for network, color in colors.items()]
     for number, (network, color) in enumerate(colors.items()):
         rows = frame[frame["network"] == network]
         centers = rows["layer"].map(layers.index).to_numpy() + (number - (len(networks) - 1) / 2) * width
-        ax.bar(centers, rows["sum"], width=0.92 * width, color=color, label=network)
+        ax.bar(centers, rows["sum"], width=0.92 * width, color=color)
         if "null" in rows:
-            label = "95 % of the nulls stay below" if number == 0 else None
-            half = 0.4 * width
-            ax.hlines(rows["null"], centers - half, centers + half, colors=["white"], linewidths=4, zorder=3)
-            ax.hlines(
-                rows["null"], centers - half, centers + half, colors=["black"], linewidths=2, zorder=4,
-                label=label,
-            )  # fmt: skip
+            ends = centers - 0.4 * width, centers + 0.4 * width
+            ax.hlines(rows["null"], *ends, colors="white", linewidths=4, zorder=3)  # to be seen on dark bars
+            ax.hlines(rows["null"], *ends, colors="black", linewidths=2, zorder=4)
+    if "null" in frame:
+        handles.append(Line2D([], [], color="black", lw=2, label="95th percentile of the nulls"))
     ax.set_xticks(range(len(layers)), layers)
-    ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    highest = frame[[c for c in ("sum", "null") if c in frame]].max().max()
+    ax.set_ylim(0, 1.3 * max(1, highest))  # the legend stands over the bars
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.set(xlabel="layer", ylabel="unique detectors")
-    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    ax.legend(handles=handles, fontsize=8, loc="upper left", ncols=2)
     return ax
 
 
@@ -241,7 +264,7 @@ def gain_plot(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xlim(left=0)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("unique detectors (small dots: seeds)")
-    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    _legend_beside(ax, ax.get_legend_handles_labels()[0])
     return ax
 
 
@@ -301,15 +324,17 @@ def null_distribution(observed: float, nulls: Mapping[str, np.ndarray], ax: Axes
     for row, (counts, heights) in enumerate(stacks.values()):
         ax.scatter(counts, row - heights * min(0.1, 0.7 / max(tallest, 1)), s=22, color="0.5", linewidths=0)
     ax.axvline(observed, color=_MARK, lw=2)
+    highest = max((counts.max(initial=0) for counts, _ in stacks.values()), default=0)
+    side = -1 if 2 * observed > max(observed, highest) else 1
     ax.annotate(
-        f"observed: {observed:g}", (observed, 1), xycoords=ax.get_xaxis_transform(), xytext=(0, 3),
-        textcoords="offset points", ha="center", va="bottom", color=_MARK,
+        f"observed: {observed:g}", (observed, 1), xycoords=ax.get_xaxis_transform(), xytext=(5 * side, 0),
+        textcoords="offset points", ha="left" if side > 0 else "right", va="top", color=_MARK,
     )  # fmt: skip
     ax.set_yticks(range(len(nulls)), [f"{kind}\n({len(counts)} draws)" for kind, counts in nulls.items()])
-    ax.set_ylim(len(nulls) - 0.7, -0.9)
+    ax.set_ylim(len(nulls) - 0.7, -1.1)
     ax.set_xlim(left=0)
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.set_xlabel("unique detectors")
     return ax
 
@@ -340,12 +365,15 @@ def iou_bars(
     largest = np.argsort(-values, kind="stable")[:n]
     colors = np.where(values[largest] >= threshold, "#0072B2", "0.7")
     ax.barh(range(len(largest)), values[largest], color=colors, height=0.7)
-    ax.axvline(threshold, color="0.2", ls="--", lw=1, label=f"threshold {threshold:g}")
+    ax.axvline(threshold, color="0.2", ls="--", lw=1)
     ax.set_yticks(range(len(largest)), [names[label] for label in largest], fontsize=8)
     ax.set_ylim(len(largest) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="IoU", xlim=(0, 1.1 * max(threshold, values[largest].max(initial=0))))
-    ax.legend(fontsize=8, loc="lower right")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set(
+        xlabel=f"IoU (dashed: threshold {threshold:g})",
+        xlim=(0, 1.1 * max(threshold, values[largest].max(initial=0))),
+    )
     return ax
 
 
@@ -371,7 +399,7 @@ def unit_page(
         As for :func:`iou_bars`.
     title : str
     """
-    figure = plt.figure(figsize=(1.25 * len(images) + 3.2, 3.2))
+    figure = plt.figure(figsize=(1.25 * len(images) + 3.2, 3.6))
     grid = figure.add_gridspec(2, 2, width_ratios=(1.25 * len(images), 2.6))
     axes = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
     _masked_strip(axes[0], images, masks)

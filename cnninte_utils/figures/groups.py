@@ -1,6 +1,7 @@
 """Drawings of groups of filters and of the penalties on them (paper C, the regularisers)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,7 +91,7 @@ def active_groups(strengths: Mapping[str, np.ndarray], ax: Axes) -> Axes:
         active = (np.asarray(relative)[:, None] > cutoffs).mean(axis=0)
         style = _LINE_STYLES[number % len(_LINE_STYLES)]  # lines often coincide
         ax.plot(cutoffs, active, color=colors[name], ls=style, lw=2, label=name)
-    ax.set(xscale="log", xlim=(1e-6, 1), ylim=(0, 1.03))
+    ax.set(xscale="log", xlim=(1e-6, 1), ylim=(-0.02, 1.03))
     ax.set(xlabel="cut-off, relative to the layer's strongest group", ylabel="share of groups above it")
     ax.legend(fontsize=8, loc="lower left")
     return ax
@@ -157,7 +158,7 @@ def loss_terms(
     """
     colors = penalty_colors(histories)
     for name, history in histories.items():
-        for (key, label), style in zip(keys.items(), _LINE_STYLES, strict=False):
+        for (key, label), style in zip(keys.items(), cycle(_LINE_STYLES), strict=False):
             parts = ([name] if len(histories) > 1 else []) + ([label] if len(keys) > 1 else [])
             ax.plot(
                 history["step"], history[key], color=colors[name], ls=style, label=", ".join(parts) or label
