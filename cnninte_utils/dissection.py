@@ -15,7 +15,7 @@ from .artifacts import Artifact, array_digest, atomic_path, shows_progress
 from .chains import receptive_field
 from .datasets.broden import Broden
 from .detectors import Concepts, Dissection, Probe
-from .tally import Counts, Taps, TopShare, anchored_taps, bilinear_taps
+from .tally import Counts, Taps, TopShare, anchored_taps, bilinear_taps, label_pixels
 from .training import load_model
 
 if TYPE_CHECKING:
@@ -211,15 +211,19 @@ def _counts(job: _Job, rows: Sequence[int], thresholds: Sequence[np.ndarray]) ->
     counts, taps = job.counts(), [job.taps(probe.layer) for probe in job.probes]
     labelled = [_labelled(len(job.broden), probe.permutation) for probe in job.probes]
     annotation = lru_cache(maxsize=2 * job.batch_size)(job.broden.annotation)
+    pixels = np.zeros(job.broden.n_labels, np.int64)
     for some, maps in job.batches(rows):
+        planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
         for i, row in enumerate(some):
+            pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
             for probe, count, level, tap, labels in zip(
                 job.probes, counts, thresholds, taps, labelled, strict=True
             ):
                 truth = annotation(labels[row])
-                values = maps[probe.layer, probe.rotation][i]
+                values = planes[probe.layer, probe.rotation][i]
                 count.add(values, level, tap, truth.maps, truth.whole, job.broden.primary)
-    return {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
+    named = {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
+    return named | {"label": pixels}
 
 
 def _labelled(n: int, seed: int | None) -> np.ndarray:
@@ -245,7 +249,7 @@ class _Run:
         return [
             Dissection(
                 probe, concepts, len(job.broden), thresholds[i],
-                *(counted[f"{i}/{name}"] for name in ("both", "area", "mask", "label")),
+                *(counted[f"{i}/{name}"] for name in ("both", "area", "mask")), counted["label"],
             )
             for i, probe in enumerate(job.probes)
         ]  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-__all__ = ["Counts", "Taps", "TopShare", "anchored_taps", "bilinear_taps"]
+__all__ = ["Counts", "Taps", "TopShare", "anchored_taps", "bilinear_taps", "label_pixels"]
 
 
 class TopShare:
@@ -118,19 +118,16 @@ class Counts:
         Pixels of the mask in images where a label whose primary category it is lies under the mask.
     mask : int64 array of shape (units,)
         Pixels of the mask in all images.
-    label : int64 array of shape (labels,)
-        Pixels of a label in all images.
     """
 
     both: np.ndarray
     area: np.ndarray
     mask: np.ndarray
-    label: np.ndarray
 
     @classmethod
     def zeros(cls, n_units: int, n_labels: int, n_categories: int) -> "Counts":
         """Return counts of nothing."""
-        shapes = (n_units, n_labels), (n_units, n_categories), (n_units,), (n_labels,)
+        shapes = (n_units, n_labels), (n_units, n_categories), (n_units,)
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
 
     def add(
@@ -146,7 +143,7 @@ class Counts:
 
         Parameters
         ----------
-        maps : float32 array of shape (height, width, units)
+        maps : float32 array of shape (units, height, width)
             Feature maps, resized by `taps` (rows, columns), horizontally first, and compared with
             `thresholds` (units,): the mask is what lies above.
         label_maps : int32 array of shape (n_maps, rows, columns)
@@ -157,14 +154,18 @@ class Counts:
             Each label's primary category.
         """
         down, across = taps
-        self.label[:] += np.bincount(label_maps.ravel(), minlength=len(self.label))
-        self.label[0] = 0
-        np.add.at(self.label, whole_labels, len(down.starts) * len(across.starts))
-        planes = np.ascontiguousarray(maps.transpose(2, 0, 1), np.float32)
         _count(
-            planes, thresholds, down.starts, down.weights, across.starts, across.weights,
+            maps, thresholds, down.starts, down.weights, across.starts, across.weights,
             label_maps, whole_labels, primary, self.both, self.area, self.mask,
         )  # fmt: skip
+
+
+def label_pixels(label_maps: np.ndarray, whole_labels: np.ndarray, n_labels: int) -> np.ndarray:
+    """Count the pixels of every label in one image, as :meth:`Counts.add` counts them: (n_labels,) int64."""
+    pixels = np.bincount(label_maps.ravel(), minlength=n_labels)
+    pixels[0] = 0
+    np.add.at(pixels, whole_labels, label_maps.shape[1] * label_maps.shape[2])
+    return pixels
 
 
 @njit(nogil=True, cache=True)

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnninte_utils import dissection
+from cnninte_utils import datasets, dissection
 from cnninte_utils.activations import activations
 from cnninte_utils.artifacts import cache_dir
 from cnninte_utils.chains import receptive_field
 from cnninte_utils.datasets import broden, toyworld_broden
 from cnninte_utils.detectors import Probe, unique_detectors
+from cnninte_utils.penalties import Penalty
 from cnninte_utils.tally import Counts, bilinear_taps
+from cnninte_utils.training import Recipe, fit_or_load
 
 SIZE, N = 16, 12
 
@@ -99,6 +101,7 @@ def test_planted_units_have_iou_one(planted, squares):
     )
     units = result.units()
     assert units["concept"][0] == "red-c"
+    assert result.label.tolist() == [0, 6 * 16, 12 * 16, 6 * 16]
     np.testing.assert_allclose(result.iou()[0, 1], 1, atol=1e-9)
     assert not units["is_detector"][2]
     (wide,) = dissection.dissect(planted, [Probe("conv1", quantile=2 * share)], squares)
@@ -121,9 +124,13 @@ def test_counts_are_those_of_all_images_at_once(network, toyworld):
     for i in range(26):
         truth = toyworld.annotation(i)
         counts.add(
-            maps[i], result.thresholds, (bilinear_taps(8, 20),) * 2, truth.maps, truth.whole, toyworld.primary
+            np.ascontiguousarray(maps[i].transpose(2, 0, 1)),
+            result.thresholds,
+            (bilinear_taps(8, 20),) * 2,
+            truth.maps,
+            truth.whole,
+            toyworld.primary,
         )
-    np.testing.assert_array_equal(result.label, counts.label)
     assert np.abs(result.both - counts.both).max() <= 1
     assert result.both.sum() > 0
 
@@ -258,3 +265,17 @@ def _kill_one_after(client, monkeypatch, n_parts):
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
 
     monkeypatch.setattr(dissection, "_write_part", write_and_kill)
+
+
+def test_a_loaded_network_is_the_one_that_was_dissected(toyworld, tmp_path):
+    data = datasets.load("toyworld_scenes").with_train(20)
+    recipe, options = Recipe(1, 4, report_every=1), {"input_size": 32, "width": 0.05, "head": "pooling"}
+    penalty = Penalty("block_norm", n_groups=2)
+    trained, loaded = (
+        fit_or_load("alexnet", data, recipe, options=options, penalty=penalty) for _ in range(2)
+    )
+    dissection.dissect(trained.model, [Probe("conv5", 0.05)], toyworld)
+    results = list((cache_dir() / "artifacts").glob("dissection-*.npz"))
+    dissection.dissect(loaded.model, [Probe("conv5", 0.05)], toyworld)
+    assert loaded.was_cached
+    assert list((cache_dir() / "artifacts").glob("dissection-*.npz")) == results
