@@ -269,7 +269,10 @@ def _kill_one_after(client, monkeypatch, n_parts):
 
 def test_a_loaded_network_is_the_one_that_was_dissected(toyworld, tmp_path):
     data = datasets.load("toyworld_scenes").with_train(20)
-    recipe, options = Recipe(1, 4, report_every=1), {"input_size": 32, "width": 0.05, "head": "pooling"}
+    recipe, options = (
+        Recipe(1, 4, report_every=1),
+        {"input_size": 64, "width": 0.05, "head": "pooling", "n_classes": 10},
+    )
     penalty = Penalty("block_norm", n_groups=2)
     trained, loaded = (
         fit_or_load("alexnet", data, recipe, options=options, penalty=penalty) for _ in range(2)
