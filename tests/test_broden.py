@@ -349,7 +349,7 @@ def test_link_in_a_zip_is_refused(packs):
 
 def test_archive_that_would_fill_the_disk_is_refused(packs, monkeypatch):
     write_tar(packs / MINI, below("broden_mini", contents()))
-    monkeypatch.setattr(broden, "_MAX_BYTES", 500)
+    monkeypatch.setattr(folders, "_MAX_BYTES", 500)
     with pytest.raises(DataError, match="holds more than 500 bytes"):
         broden.load("broden_mini")
 

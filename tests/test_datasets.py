@@ -9,7 +9,7 @@ from PIL import Image
 
 from cnninte_utils import artifacts, datasets
 from cnninte_utils.artifacts import DataError
-from cnninte_utils.datasets import Split, base, cifar10, image_archive, mnist, tiny_imagenet
+from cnninte_utils.datasets import Split, base, broden, cifar10, image_archive, mnist, tiny_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_absent_mnist_says_where_it_was_looked_for_and_writes_nothing(data_folde
 
 def test_status_names_every_data_set(data_folder):
     rows = {name: (state, where) for name, state, where in datasets.status()}
-    assert set(rows) == set(datasets.NAMES)
+    assert set(rows) == {*datasets.NAMES, *broden.NAMES}
     assert rows["digits"][0] == "ready"
     assert rows["mnist"][0] == "absent"
     path = write_mnist(data_folder)
