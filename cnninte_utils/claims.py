@@ -273,7 +273,8 @@ def _plain(value: Any) -> Any:
 
 def _show(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"{value['mean']:.3f} ± {value['sd']:.3f} (n={value['n']})"
+        spread = f" ± {value['sd']:.3f} (n={value['n']})" if value["n"] > 1 else ""
+        return f"{value['mean']:.3f}{spread}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:

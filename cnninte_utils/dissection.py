@@ -1,6 +1,8 @@
 """Dissect layers of a network on a folder of labelled pixels: two streamed passes, in shards."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["dissect", "masks", "null_probes", "strongest_images"]
+
+_ANNOTATIONS_KEPT = 2_000
 
 
 def null_probes(
@@ -207,26 +211,30 @@ def _top_shares(job: _Job, rows: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def _counts(job: _Job, rows: Sequence[int], thresholds: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Second pass over some images: each probe's counts."""
+    """Second pass over some images: each probe's counts, the probes side by side."""
     counts, taps = job.counts(), [job.taps(probe.layer) for probe in job.probes]
-    labelled = [_labelled(len(job.broden), probe.permutation) for probe in job.probes]
-    annotation = lru_cache(maxsize=2 * job.batch_size)(job.broden.annotation)
+    annotation = lru_cache(maxsize=_ANNOTATIONS_KEPT)(job.broden.annotation)
     pixels = np.zeros(job.broden.n_labels, np.int64)
-    for some, maps in job.batches(rows):
-        planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
-        for i, row in enumerate(some):
-            pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
-            for probe, count, level, tap, labels in zip(
-                job.probes, counts, thresholds, taps, labelled, strict=True
-            ):
-                truth = annotation(labels[row])
-                values = planes[probe.layer, probe.rotation][i]
-                count.add(values, level, tap, truth.maps, truth.whole, job.broden.primary)
+
+    def add(probe, count, levels, both_taps):
+        labelled = _labelled(len(job.broden), probe.permutation)
+        for row, each in zip(some, planes[probe.layer, probe.rotation], strict=True):
+            truth = annotation(labelled[row])
+            count.add(each, levels, both_taps, truth.maps, truth.whole, job.broden.primary)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for some, maps in job.batches(rows):
+            planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
+            for row in some:
+                pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
+            list(pool.map(add, job.probes, counts, thresholds, taps))
     named = {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
     return named | {"label": pixels}
 
 
+@cache
 def _labelled(n: int, seed: int | None) -> np.ndarray:
+    """Return the image whose labels each image gets."""
     return np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
 
 

@@ -312,10 +312,11 @@ def shrunk_groups(kernel, n_groups: int, threshold: float):
 class ProximalStep(keras.callbacks.Callback):
     r"""Shrink groups of filters after every training batch, by proximal gradient descent.
 
-    .. math:: w \leftarrow \text{shrunk\_groups}(w, G, \eta \lambda)
+    .. math:: w \leftarrow \text{shrunk\_groups}(w, G, \eta \lambda / (1 - \mu))
 
-    with η the learning rate of that batch. It takes the place of a :class:`BlockNorm` with p = 2 and q = 1
-    in the loss, which minimises the same but never reaches zero.
+    with η the learning rate of that batch and μ the optimizer's momentum, so that the minimum is that of the
+    penalised loss: a :class:`BlockNorm` with p = 2 and q = 1 in the loss, whose place it takes, minimises the
+    same but never reaches zero.
 
     Parameters
     ----------
@@ -327,8 +328,8 @@ class ProximalStep(keras.callbacks.Callback):
 
     Notes
     -----
-    Exact for plain gradient descent; with momentum a usual approximation, with Adam a rougher one, since
-    Adam's steps are not the learning rate times the gradient.
+    For gradient descent with or without momentum. With Adam it minimises something else, since Adam's steps
+    are not the learning rate times the gradient.
     """
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, strength: float = 0.005):
@@ -352,7 +353,8 @@ class ProximalStep(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Shrink every kernel."""
-        threshold = self._learning_rate * self.strength
+        momentum = getattr(self.model.optimizer, "momentum", 0.0)
+        threshold = self._learning_rate * self.strength / (1 - momentum)
         for layer in chosen_layers(self.model, self.layers):
             layer.kernel.assign(shrunk_groups(layer.kernel, self.n_groups, threshold))
 

@@ -406,3 +406,13 @@ def test_real_broden_mini(real_data):
     assert frequency.tolist() == data.concepts["frequency"][1:].tolist()
     assert np.allclose(coverage, data.concepts["coverage"][1:], rtol=0, atol=1e-6)
     assert data.images([0, 900]).shape == (2, 227, 227, 3)
+
+
+def test_label_maps_are_the_first_of_each_category(data):
+    first, second, third = (data.label_maps(row) for row in range(3))
+    assert {category: labels.tolist() for category, labels in first.items()} == {
+        "object": MAPS["a/0_object_1.png"],
+        "part": MAPS["a/0_part.png"],
+    }
+    assert list(second) == ["object"]
+    assert third == {}

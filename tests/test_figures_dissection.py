@@ -275,7 +275,7 @@ def test_gain_plot_has_seeds_means_and_nulls(ax):
     assert tuple(means.get_facecolor()[0]) == to_rgba(figures.PENALTY_COLORS["weight_decay"])
     assert [line.get_xdata().tolist() for line in ax.lines] == [[5, 11], [21, 27]]
     assert ticks(ax.yaxis) == ["digits", "toyworld"]
-    assert legend(ax) == ["weight decay", "block norm", "mean of the nulls"]
+    assert legend(ax) == ["weight decay", "block norm", "null"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
 

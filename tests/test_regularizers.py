@@ -317,12 +317,12 @@ def toy_problem():
     return x, x[:, :1] * [1.0, 1.0, 0.0, 0.0]
 
 
-def toy_training(regularizer=None, callbacks=(), learning_rate=0.05):
+def toy_training(regularizer=None, callbacks=(), learning_rate=0.05, momentum=0.0):
     keras.utils.set_random_seed(0)
     start = keras.Input((4,))
     dense = keras.layers.Dense(4, use_bias=False, kernel_regularizer=regularizer, name="dense")
     model = keras.Model(start, dense(start))
-    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    model.compile(keras.optimizers.SGD(learning_rate, momentum), "mse")
     history = model.fit(*toy_problem(), epochs=60, batch_size=16, verbose=0, callbacks=list(callbacks))
     return ops.convert_to_numpy(dense.kernel), history.history
 
@@ -335,6 +335,16 @@ def test_proximal_training_zeroes_a_group_and_the_gradient_does_not():
     assert nearly[:, 2:].all()
     assert np.linalg.norm(nearly[:, 2:]) < 0.05
     np.testing.assert_allclose(nearly[:, :2], exact[:, :2], atol=0.05)
+
+
+def test_proximal_training_has_the_same_minimum_with_momentum():
+    plain, _ = toy_training(callbacks=[ProximalStep(["dense"], 2, 0.4)])
+    with_momentum, _ = toy_training(
+        callbacks=[ProximalStep(["dense"], 2, 0.4)], learning_rate=0.01, momentum=0.9
+    )
+    unpenalized, _ = toy_training()
+    np.testing.assert_allclose(with_momentum, plain, atol=0.03)
+    assert np.abs(unpenalized - plain).max() > 0.1
 
 
 def test_proximal_step_takes_the_learning_rate_of_its_batch_from_a_schedule():

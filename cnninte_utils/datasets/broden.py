@@ -185,6 +185,15 @@ class Broden:
         whole = [int(item) for _, item in fields if item.isdecimal() and int(item)]
         return Annotation(np.array(maps, np.int32).reshape(-1, *size), np.array(whole, np.int64))
 
+    def label_maps(self, row: int) -> dict[str, np.ndarray]:
+        """Return an image's first label map (sh, sw) of each category that has one."""
+        record, maps = self.index.iloc[row], iter(self.annotation(row).maps)
+        first = {}
+        for category in self.categories:
+            own = [next(maps) for item in _items(record[category]) if not item.isdecimal()]
+            first |= {category: own[0]} if own else {}
+        return first
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the index, the tables of labels, and the names and sizes of the images and maps.

@@ -258,7 +258,7 @@ def gain_plot(frame: pd.DataFrame, ax: Axes) -> Axes:
         )  # fmt: skip
         ax.scatter(some["null"], places, marker="|", s=130, color="0.5", linewidths=2.5, zorder=2)
     if frame["null"].notna().any():
-        ax.scatter([], [], marker="|", s=130, color="0.5", linewidths=2.5, label="mean of the nulls")
+        ax.scatter([], [], marker="|", s=130, color="0.5", linewidths=2.5, label="null")
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(left=0)

@@ -71,7 +71,7 @@ def group_strengths(history: Mapping[str, Sequence[float]], layer: str, ax: Axes
         style = _LINE_STYLES[group // 8 % len(_LINE_STYLES)]
         ax.plot(history["step"], history[key], ls=style, color=f"C{group % 8}", label=f"group {group + 1}")
     ax.set(xlabel="optimizer steps", ylabel="strength of the group")
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, max(ax.get_ylim()[1], 1.1 * max(max(history[key]) for key in keys)))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
