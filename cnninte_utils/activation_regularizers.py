@@ -75,6 +75,7 @@ def group_loss(mask, n_groups: int, seed=None):
     Paper C, Fig. 1. The authors' code draws the same pairs in every group, and leaves out the last units
     where the groups do not come out even.
     """
+    mask = ops.convert_to_tensor(mask)
     groups = group_slices(mask.shape[-1], n_groups)
     n_pairs = _PAIRS_PER_UNIT * (mask.shape[-1] // n_groups)
     seed = seed if isinstance(seed, keras.random.SeedGenerator) else keras.random.SeedGenerator(seed)
@@ -84,16 +85,20 @@ def group_loss(mask, n_groups: int, seed=None):
 
 def _pairs(groups: list[slice], n_pairs: int, seed):
     """Draw as many pairs from each group, of distinct units if it has several; group after group."""
-    starts = np.repeat([group.start for group in groups], n_pairs)
-    sizes = np.repeat([group.stop - group.start for group in groups], n_pairs)
+    starts = _repeated([group.start for group in groups], n_pairs)
+    sizes = _repeated([group.stop - group.start for group in groups], n_pairs)
     draws = keras.random.uniform((2, len(starts)), seed=seed)
     first, step = _below(draws[0], sizes), 1 + _below(draws[1], sizes - 1)
     return starts + first, starts + (first + step) % sizes
 
 
+def _repeated(numbers: list[int], n: int):
+    return ops.convert_to_tensor(np.repeat(numbers, n), "int32")
+
+
 def _below(draws, n):
     """Turn draws from [0, 1) into whole numbers below n, which may round up to n in float32."""
-    return ops.minimum(ops.cast(draws * n, "int32"), n - 1)
+    return ops.minimum(ops.cast(draws * ops.cast(n, draws.dtype), "int32"), n - 1)
 
 
 def _jaccard_distance(mask, first, second):
@@ -126,6 +131,7 @@ def spatial_loss(mask):
     ----------
     Paper C, Fig. 1; the formula is that of the authors' code.
     """
+    mask = ops.convert_to_tensor(mask)
     _, height, width, _ = mask.shape
     rows = ops.reshape(ops.arange(height, dtype=mask.dtype), (1, height, 1, 1))
     columns = ops.reshape(ops.arange(width, dtype=mask.dtype), (1, 1, width, 1))

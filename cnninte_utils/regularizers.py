@@ -302,6 +302,7 @@ def shrunk_groups(kernel, n_groups: int, threshold: float):
     ----------
     Parikh, Boyd 2014, "Proximal Algorithms", Section 6.5.1.
     """
+    kernel = ops.convert_to_tensor(kernel)
     strengths = group_strengths(kernel, n_groups)
     is_weak = strengths <= threshold
     factors = ops.where(is_weak, 0.0, 1 - threshold / ops.where(is_weak, 1.0, strengths))
