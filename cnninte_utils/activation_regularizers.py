@@ -87,7 +87,7 @@ def _pairs(groups: list[slice], n_pairs: int, seed):
     """Draw as many pairs from each group, of distinct units if it has several; group after group."""
     starts = _repeated([group.start for group in groups], n_pairs)
     sizes = _repeated([group.stop - group.start for group in groups], n_pairs)
-    draws = keras.random.uniform((2, len(starts)), seed=seed)
+    draws = keras.random.uniform((2, n_pairs * len(groups)), seed=seed)
     first, step = _below(draws[0], sizes), 1 + _below(draws[1], sizes - 1)
     return starts + first, starts + (first + step) % sizes
 
