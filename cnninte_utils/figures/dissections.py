@@ -222,7 +222,7 @@ def detectors_by_layer(frame: pd.DataFrame, ax: Axes) -> Axes:
         handles.append(Line2D([], [], color="black", lw=2, label="95th percentile of the nulls"))
     ax.set_xticks(range(len(layers)), layers)
     highest = frame[[c for c in ("sum", "null") if c in frame]].max().max()
-    ax.set_ylim(0, 1.3 * max(1, highest))  # the legend stands over the bars
+    ax.set_ylim(0, max(1.3 * max(1, highest), ax.get_ylim()[1]))  # the legend stands over the bars
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.set(xlabel="layer", ylabel="unique detectors")
     ax.legend(handles=handles, fontsize=8, loc="upper left", ncols=2)

@@ -15,7 +15,7 @@ PENALTY_COLORS = {
     "block_norm": "#D55E00",
     "proximal": "#009E73",
 }
-_SPARE_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_SPARE_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#0072B2")
 _LINE_STYLES = ("-", "--", ":", "-.")
 
 
