@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .regularizers import chosen_layers, group_slices
+from .layers import chosen_layers, has_activation
+from .regularizers import group_slices
 
 __all__ = ["ActivationRegularizer", "group_loss", "observed", "soft_mask", "spatial_loss"]
 
@@ -263,7 +264,7 @@ def observed(
     convolutions = chosen_layers(model, layers)
     _check_convolutions(model, convolutions)
     options = {"group": group, "spatial": spatial, "n_groups": n_groups, "n_layers": len(convolutions)}
-    split = {layer.name for layer in convolutions if _is_fused(layer)}
+    split = {layer.name for layer in convolutions if has_activation(layer)}
     inserted = {
         _end(model, convolution): [
             ActivationRegularizer(**options, seed=seed + step, name=f"regularizer_{convolution.name}"),
@@ -296,13 +297,9 @@ def _check_convolutions(model: keras.Model, layers: list[keras.Layer]) -> None:
         raise ValueError(f"{model.name} has no convolutions to observe")
 
 
-def _is_fused(convolution: keras.layers.Conv2D) -> bool:
-    return convolution.activation is not keras.activations.linear
-
-
 def _activation(convolution: keras.layers.Conv2D) -> list[keras.Layer]:
     """Return a convolution's own activation as a layer, or nothing."""
-    if not _is_fused(convolution):
+    if not has_activation(convolution):
         return []
     function = convolution.activation
     name = getattr(function, "__name__", type(function).__name__.lower())
@@ -311,7 +308,7 @@ def _activation(convolution: keras.layers.Conv2D) -> list[keras.Layer]:
 
 def _end(model: keras.Model, convolution: keras.layers.Conv2D) -> str:
     """Return the layer whose output goes into the activation: the convolution or its batch normalisation."""
-    if not _is_fused(convolution):
+    if not has_activation(convolution):
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization) and layer.input is convolution.output:
                 return layer.name

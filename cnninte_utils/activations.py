@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from .layers import chosen_layers
+
 __all__ = [
     "SUMMARIES",
     "activations",
@@ -168,11 +170,8 @@ def _vjp_torch(function, x, v):
 
 def layer_output(model: keras.Model, name: str, summary: str | None = None) -> keras.KerasTensor:
     """Return a layer's symbolic output, feature maps summarised if asked for; unknown names are refused."""
-    try:
-        return _summarized(model.get_layer(name).output, summary)
-    except ValueError:
-        known = ", ".join(layer.name for layer in model.layers)
-        raise ValueError(f"no layer {name!r} in {model.name}: it has {known}") from None
+    (layer,) = chosen_layers(model, [name])
+    return _summarized(layer.output, summary)
 
 
 def _summarized(output: keras.KerasTensor, summary: str | None) -> keras.KerasTensor:

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import keras
 
+from .layers import chosen_layers
+
 __all__ = ["ReceptiveField", "chain", "receptive_field"]
 
 
@@ -16,10 +18,8 @@ def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
     ValueError
         If there is no such layer, or one of them has other inputs.
     """
-    names = [candidate.name for candidate in model.layers]
-    if layer not in names:
-        raise ValueError(f"no layer {layer!r} in {model.name}: it has {', '.join(names)}")
-    layers = model.layers[: names.index(layer) + 1]
+    (last,) = chosen_layers(model, [layer])
+    layers = model.layers[: model.layers.index(last) + 1]
     for before, after in pairwise(layers):
         if after.input is not before.output:
             raise ValueError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .artifacts import atomic_path
+from .artifacts import atomic_path, write_json
 
 __all__ = ["UNIONS", "Concepts", "Dissection", "Probe", "detectors_by_threshold", "unique_detectors"]
 
@@ -138,8 +138,7 @@ class Dissection:
         """Write the arrays as `path` (.npz) and the rest beside it as JSON; nothing is pickled."""
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **self.arrays())
-        with atomic_path(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(self.description(), indent=1, ensure_ascii=False) + "\n")
+        write_json(path.with_suffix(".json"), self.description())
 
     @classmethod
     def load(cls, path: Path) -> "Dissection":

@@ -1,10 +1,12 @@
-"""Layers that AlexNet needs and Keras lacks."""
+"""Layers that AlexNet needs and Keras lacks, and how layers of a model are found."""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["GroupedConv2D", "LocalResponseNormalization"]
+__all__ = ["GroupedConv2D", "LocalResponseNormalization", "chosen_layers", "has_activation"]
 
 
 @keras.saving.register_keras_serializable("cnninte_utils")
@@ -59,3 +61,25 @@ class GroupedConv2D(keras.layers.Conv2D):
             )
         ]
         return ops.concatenate(outputs, axis=-1)
+
+
+def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> list[keras.Layer]:
+    """Return the layers of these names, by default every convolution (in two dimensions, not transposed).
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown.
+    """
+    if names is None:
+        return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    layers = {layer.name: layer for layer in model.layers}
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise ValueError(f"no layer {unknown[0]!r} in {model.name}: it has {', '.join(layers)}")
+    return [layers[name] for name in names]
+
+
+def has_activation(layer: keras.Layer) -> bool:
+    """Tell whether a layer with an activation has another one than the identity."""
+    return layer.activation is not keras.activations.linear

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .layers import LocalResponseNormalization
+from .layers import LocalResponseNormalization, has_activation
 from .network_parts import HEADS, choose, classified, convolution, image_input, scaled
 from .residual_models import densenet, resnet
 
@@ -194,7 +194,7 @@ def feature_layers(model: keras.Model) -> list[str]:
 
 
 def _feature_layer(model: keras.Model, convolution: keras.Layer) -> keras.Layer:
-    if _has_activation(convolution):
+    if has_activation(convolution):
         return convolution
     layer = _only_taker(model, convolution)
     while layer is not None and not _is_rectifier(layer) and _passes(layer):
@@ -209,12 +209,8 @@ def _only_taker(model: keras.Model, layer: keras.Layer) -> keras.Operation | Non
 
 
 def _is_rectifier(layer) -> bool:
-    is_activation = isinstance(layer, keras.layers.Activation) and _has_activation(layer)
+    is_activation = isinstance(layer, keras.layers.Activation) and has_activation(layer)
     return is_activation or isinstance(layer, keras.layers.ReLU)
-
-
-def _has_activation(layer: keras.Layer) -> bool:
-    return layer.activation is not keras.activations.linear
 
 
 def _passes(layer) -> bool:

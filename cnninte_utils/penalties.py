@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import keras
 
 from .activation_regularizers import observed
+from .layers import chosen_layers
 from .regularizers import (
     BlockNorm,
     GroupStrengths,
     ProximalStep,
     WeightDecay,
-    chosen_layers,
     regularized,
 )
 

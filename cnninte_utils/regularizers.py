@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers import chosen_layers
+
 __all__ = [
     "BlockNorm",
     "GroupStrengths",
     "ProximalStep",
     "WeightDecay",
     "block_norm",
-    "chosen_layers",
     "group_slices",
     "group_strengths",
     "regularized",
@@ -259,23 +260,6 @@ def regularized(
     copy = keras.models.clone_model(model, clone_function=cloned)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> list[keras.Layer]:
-    """Return the layers of these names, by default every convolution (in two dimensions, not transposed).
-
-    Raises
-    ------
-    ValueError
-        If a layer is unknown.
-    """
-    if names is None:
-        return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    layers = {layer.name: layer for layer in model.layers}
-    unknown = [name for name in names if name not in layers]
-    if unknown:
-        raise ValueError(f"no layer {unknown[0]!r} in {model.name}: it has {', '.join(layers)}")
-    return [layers[name] for name in names]
 
 
 def shrunk_groups(kernel, n_groups: int, threshold: float):

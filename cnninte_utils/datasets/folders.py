@@ -4,12 +4,12 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..artifacts import DataError, cache_dir, file_digest, lock
+from .image_archive import DAMAGES
 
 __all__ = ["atomic_folder", "cached_folder", "unpacked"]
 
@@ -61,7 +61,7 @@ def _unpack(archive: Path, top: str, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with open_member() as source, target.open("wb") as stream:
                 shutil.copyfileobj(source, stream)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except DAMAGES as error:
         raise DataError(f"could not unpack {archive} ({error}): fetch it again if it is damaged") from None
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..artifacts import Artifact, DataError, file_digest
 
-__all__ = ["read_images", "read_text"]
+__all__ = ["DAMAGES", "read_images", "read_text"]
 
 
 def read_images(
@@ -91,11 +91,11 @@ def _members(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
     read = _zip_members if archive.suffix == ".zip" else _tar_members
     try:
         yield from read(archive, is_wanted)
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise DataError(f"{archive} is damaged ({error}): fetch it again") from None
 
 
-_DAMAGES = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+DAMAGES = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 """What the standard library raises; the last for encryption and compressions that it does not know."""
 
 

@@ -186,6 +186,16 @@ def name_classes(ax: Axes, class_names: Sequence[str], *, x: str, y: str) -> Axe
     return ax
 
 
+def tiled(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Put pictures (n, height, width, channels) into lines of `columns`, a white pixel after each."""
+    n, height, width, n_channels = pictures.shape
+    lines = -(-n // columns)
+    canvas = np.ones((lines * columns, height + 1, width + 1, n_channels), np.float32)
+    canvas[:n, :height, :width] = pictures
+    canvas = canvas.reshape(lines, columns, height + 1, width + 1, n_channels).transpose(0, 2, 1, 3, 4)
+    return canvas.reshape(lines * (height + 1), columns * (width + 1), n_channels)
+
+
 def show_image(ax: Axes, image: np.ndarray) -> Axes:
     """Draw one image (height, width, 1 or 3): grey ones black on white, colours as they are."""
     if image.shape[-1] == 1:

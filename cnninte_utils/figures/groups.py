@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .common import tiled
+
 # The four kinds of cnninte_utils.penalties, with underscores or spaces.
 PENALTY_COLORS = {
     "none": "#555555",
@@ -124,7 +126,7 @@ def filters_by_group(kernel: np.ndarray, slices: Sequence[slice], *, columns: in
         height_ratios=lines,
     )
     for number, (ax, group, filters) in enumerate(zip(axes.flat, groups, slices, strict=True), start=1):
-        ax.imshow(_block(group, columns), vmin=0, vmax=1)
+        ax.imshow(tiled(group, columns)[:-1, :-1], vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         strength = np.linalg.norm(kernel[..., filters])
@@ -132,16 +134,6 @@ def filters_by_group(kernel: np.ndarray, slices: Sequence[slice], *, columns: in
             f"group {number}: strength {strength:.2f}", rotation=0, ha="right", va="center", fontsize=9
         )
     return figure
-
-
-def _block(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Put pictures (n, height, width, 3) into lines of `columns`, white between them."""
-    n, height, width, n_channels = pictures.shape
-    lines = -(-n // columns)
-    canvas = np.ones((lines * columns, height + 1, width + 1, n_channels))
-    canvas[:n, :height, :width] = pictures
-    canvas = canvas.reshape(lines, columns, height + 1, width + 1, n_channels).transpose(0, 2, 1, 3, 4)
-    return canvas.reshape(lines * (height + 1), columns * (width + 1), n_channels)[:-1, :-1]
 
 
 def loss_terms(

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .common import show_image
+from .common import show_image, tiled
 
 NORMALIZATIONS = ("unit", "layer")
 _DEAD, _WHITE = 0.85, 0.995
@@ -47,14 +47,8 @@ def mosaic(
     order = np.arange(len(blocks)) if order is None else np.asarray(order)
     blocks, is_dead = blocks[order], is_dead[order]
     columns = columns or int(np.ceil(np.sqrt(len(blocks))))
-    rows = -(-len(blocks) // columns)
-    _, height, width, n_channels = blocks.shape
-    canvas = np.ones((rows * columns, height + 1, width + 1, n_channels), np.float32)
-    canvas[: len(blocks), :height, :width] = blocks
-    canvas = canvas.reshape(rows, columns, height + 1, width + 1, n_channels).transpose(0, 2, 1, 3, 4)
-    ax.imshow(
-        canvas.reshape(rows * (height + 1), columns * (width + 1), n_channels), interpolation="antialiased"
-    )
+    height, width = blocks.shape[1:3]
+    ax.imshow(tiled(blocks, columns), interpolation="antialiased")
     for place in np.flatnonzero(is_dead):
         top, left = (place // columns) * (height + 1), (place % columns) * (width + 1)
         ax.plot([left, left + width - 1], [top, top + height - 1], color="0.5", lw=0.6)
