@@ -1,5 +1,6 @@
 """Penalties on feature maps: units of a group active in the same place, and each in one place (paper C)."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from .layers import chosen_layers, has_activation
+from .parameters import require
 from .regularizers import group_slices
 
 __all__ = ["ActivationRegularizer", "group_loss", "observed", "soft_mask", "spatial_loss"]
@@ -173,8 +175,8 @@ class ActivationRegularizer(keras.layers.Layer):
     Raises
     ------
     ValueError
-        If a factor is negative; when called, if there are fewer units than groups, or the input is not
-        feature maps of known size.
+        If a factor is negative or not finite; when called, if there are fewer units than groups, or the input
+        is not feature maps of known size.
 
     References
     ----------
@@ -183,11 +185,11 @@ class ActivationRegularizer(keras.layers.Layer):
 
     def __init__(self, group=0.0, spatial=0.0, n_groups=5, n_layers=1, seed=0, **options):
         super().__init__(**options)
-        if not min(group, spatial) >= 0:
-            raise ValueError(f"group and spatial must not be negative, got {group} and {spatial}")
+        for factor, value in (("group", group), ("spatial", spatial)):
+            require(0 <= value < math.inf, factor, value, "0 or more, and finite")
         self.group, self.spatial = group, spatial
         self.n_groups, self.n_layers, self.seed = n_groups, n_layers, seed
-        self._pairs_seed = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
         self._group_loss = keras.metrics.Mean(f"{self.name}_group_loss")
         self._spatial_loss = keras.metrics.Mean(f"{self.name}_spatial_loss")
 
@@ -201,7 +203,7 @@ class ActivationRegularizer(keras.layers.Layer):
         """Return the inputs."""
         if training:
             mask = soft_mask(ops.cast(inputs, "float32"))
-            self._add(self.group, group_loss(mask, self.n_groups, self._pairs_seed), self._group_loss)
+            self._add(self.group, group_loss(mask, self.n_groups, self.seed_generator), self._group_loss)
             self._add(self.spatial, spatial_loss(mask), self._spatial_loss)
         return inputs
 
@@ -254,8 +256,8 @@ def observed(
     Raises
     ------
     ValueError
-        If a layer is unknown or not a convolution, the model has none, or a layer has fewer units than
-        groups.
+        If a layer is unknown or not a convolution, the model has none or is ``Sequential``, or a layer has
+        fewer units than groups.
 
     References
     ----------
@@ -267,7 +269,12 @@ def observed(
     split = {layer.name for layer in convolutions if has_activation(layer)}
     inserted = {
         _end(model, convolution): [
-            ActivationRegularizer(**options, seed=seed + step, name=f"regularizer_{convolution.name}"),
+            ActivationRegularizer(
+                **options,
+                seed=seed + step,
+                name=f"regularizer_{convolution.name}",
+                dtype=convolution.dtype_policy,
+            ),
             *_activation(convolution),
         ]
         for step, convolution in enumerate(convolutions)
@@ -284,7 +291,7 @@ def observed(
         return x
 
     copy = keras.models.clone_model(model, clone_function=cloned, call_function=called)
-    for layer in model.layers:
+    for layer in (layer for layer in model.layers if layer.weights):  # Keras may rename the input
         copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
@@ -295,6 +302,11 @@ def _check_convolutions(model: keras.Model, layers: list[keras.Layer]) -> None:
         raise ValueError(f"only feature maps of convolutions are observed, {', '.join(others)} is none")
     if not layers:
         raise ValueError(f"{model.name} has no convolutions to observe")
+    if isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"expected a functional model, got the Sequential {model.name}: give "
+            "keras.Model(model.inputs, model.outputs)"
+        )
 
 
 def _activation(convolution: keras.layers.Conv2D) -> list[keras.Layer]:
@@ -302,8 +314,11 @@ def _activation(convolution: keras.layers.Conv2D) -> list[keras.Layer]:
     if not has_activation(convolution):
         return []
     function = convolution.activation
-    name = getattr(function, "__name__", type(function).__name__.lower())
-    return [keras.layers.Activation(function, name=f"{name}_{convolution.name}")]
+    name = getattr(function, "__name__", type(function).__name__.lower()).strip("<>")
+    if isinstance(function, keras.layers.Layer):
+        function = type(function).from_config(function.get_config())
+    options = {"name": f"{name}_{convolution.name}", "dtype": convolution.dtype_policy}
+    return [keras.layers.Activation(function, **options)]
 
 
 def _end(model: keras.Model, convolution: keras.layers.Conv2D) -> str:

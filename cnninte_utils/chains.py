@@ -53,26 +53,32 @@ def receptive_field(model: keras.Model, layer: str) -> ReceptiveField:
     Raises
     ------
     ValueError
-        If the model is not a chain up to the layer.
+        If the model is not a chain up to the layer, or a layer on the way is not a convolution, pooling, zero
+        padding or a function of single positions.
     """
     size, stride, offset = 1, 1, 0.0
     for step in chain(model, layer):
-        kernel, step_stride = _window(step)
-        before = _padding_before(step, kernel, step_stride)
-        offset += stride * ((kernel - 1) / 2 - before)
-        size += stride * (kernel - 1)
+        window, step_stride, before = _window(step)
+        offset += stride * ((window - 1) / 2 - before)
+        size += stride * (window - 1)
         stride *= step_stride
     return ReceptiveField(size, stride, offset)
 
 
-def _window(layer: keras.Layer) -> tuple[int, int]:
-    kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", (1,)))
-    return kernel[0], getattr(layer, "strides", (1,))[0]
-
-
-def _padding_before(layer: keras.Layer, kernel: int, stride: int) -> int:
-    if getattr(layer, "padding", "valid") != "same":
-        return 0
-    n_in = layer.input.shape[1]
-    n_out = -(-n_in // stride)
-    return max((n_out - 1) * stride + kernel - n_in, 0) // 2
+def _window(layer: keras.Layer) -> tuple[int, int, int]:
+    """Return how many rows one output row looks at, from how many to the next, and padding before them."""
+    before, after = layer.input.shape[1:3], layer.output.shape[1:3]
+    kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
+    is_unknown = None in before or isinstance(layer, keras.layers.Conv2DTranspose)
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return 1, 1, layer.padding[0][0]
+    if is_unknown or (not kernel and before != after):
+        raise ValueError(
+            f"what one position sees through {layer.name}, a {type(layer).__name__}, is not known"
+        )
+    if not kernel:
+        return 1, 1, 0
+    window = 1 + (kernel[0] - 1) * getattr(layer, "dilation_rate", (1,))[0]
+    stride = layer.strides[0]
+    missing = (after[0] - 1) * stride + window - before[0] if layer.padding == "same" else 0
+    return window, stride, max(missing, 0) // 2

@@ -27,7 +27,7 @@ class Probe:
     rotation : int, optional
         Seed of a random rotation of the layer's units, which keeps what the layer says and loses its axes.
     permutation : int, optional
-        Seed of a permutation that gives each image the labels of another.
+        Seed of a random permutation of the labels over the images.
     """
 
     layer: str
@@ -38,6 +38,11 @@ class Probe:
     def __post_init__(self):
         if not 0 < self.quantile < 1:
             raise ValueError(f"quantile must be between 0 and 1, got {self.quantile}")
+
+    @property
+    def view(self) -> tuple[str, int | None]:
+        """What is looked at, whatever is made of it: layer and rotation."""
+        return self.layer, self.rotation
 
 
 @dataclass(frozen=True)
@@ -109,12 +114,15 @@ class Dissection:
         Returns
         -------
         DataFrame
-            Columns unit, category, concept, iou; categories in order, the first label on ties.
+            Columns unit, category, concept, iou; categories in order, those without labels left out; the
+            first label on ties.
         """
         iou, primary = self.iou(union), np.array(self.concepts.primary)
         rows = []
         for number, category in enumerate(self.concepts.categories):
             labels = np.flatnonzero(primary == number)
+            if not len(labels):
+                continue
             winner = labels[iou[:, labels].argmax(axis=1)]
             names = np.array(self.concepts.names, dtype=object)[winner]
             units = np.arange(len(iou))
@@ -143,7 +151,7 @@ class Dissection:
     @classmethod
     def load(cls, path: Path) -> "Dissection":
         """Read what :meth:`save` wrote."""
-        description = json.loads(path.with_suffix(".json").read_text())
+        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         with np.load(path, allow_pickle=False) as arrays:
             return cls.of(description, dict(arrays))
 
@@ -185,7 +193,16 @@ def unique_detectors(
 def detectors_by_threshold(
     dissections: Sequence[Dissection], iou_thresholds: Sequence[float], union: str = "category"
 ) -> pd.DataFrame:
-    """Count unique detectors, summed over layers, as a map: quantiles down, IoU thresholds across."""
+    """Count unique detectors, summed over layers, as a map: quantiles down, IoU thresholds across.
+
+    Raises
+    ------
+    ValueError
+        If there are nulls among the dissections: their detectors would be added to the others'.
+    """
+    nulls = [d.probe for d in dissections if (d.probe.rotation, d.probe.permutation) != (None, None)]
+    if nulls:
+        raise ValueError(f"expected dissections without rotation or permutation, got {nulls[0]}")
     columns = {
         threshold: unique_detectors(dissections, threshold, union).groupby("quantile")["sum"].sum()
         for threshold in iou_thresholds

@@ -1,22 +1,23 @@
 """Dissect layers of a network on a folder of labelled pixels: two streamed passes, in shards."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from .activations import layer_output
-from .artifacts import Artifact, array_digest, atomic_path, shows_progress
+from .artifacts import Artifact, array_digest, atomic_path
 from .chains import receptive_field
 from .datasets.broden import Broden
 from .detectors import Concepts, Dissection, Probe
+from .shards import Arrays, fold, read_part, write_part
 from .tally import Counts, Taps, TopShare, anchored_taps, bilinear_taps, label_pixels
 from .training import load_model
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["dissect", "masks", "null_probes", "strongest_images"]
 
 _ANNOTATIONS_KEPT = 2_000
+_BYTES_KEPT = 2**30
+_COUNTING = 2
+
+View = tuple[str, int | None]
+"""Layer and rotation."""
 
 
 def null_probes(
@@ -55,7 +61,9 @@ def dissect(
 
     Two passes over the images: the first finds each unit's activation threshold, exactly; the second resizes
     the feature maps to the label maps, compares, and counts. Finished shards and results are kept in the
-    cache, so that a dissection that was stopped goes on, and one that was done is only read.
+    cache, so that a dissection that was stopped goes on, and one that was done is only read. The first pass
+    holds the top share of every unit; where that is much (many layers, rotations or images), it takes some
+    layers and rotations at a time.
 
     Parameters
     ----------
@@ -69,7 +77,7 @@ def dissect(
     batch_size : int
         Images in one forward pass.
     shard_size : int
-        Images in one task, a multiple of `batch_size`; what is lost at most when a dissection is stopped.
+        Images in one task, a multiple of `batch_size`.
     client : distributed.Client, optional
         Workers for the shards; they must share the cache folder. The result is the same.
 
@@ -81,24 +89,26 @@ def dissect(
     Raises
     ------
     ValueError
-        If a layer is unknown or has no feature maps, the network puts out NaN or infinity, or `shard_size`
-        is not a multiple of `batch_size`.
+        If a layer is unknown or has no feature maps, a quantile leaves nothing above the threshold, the model
+        does not take square colour images or puts out NaN or infinity, there are no probes or images, or
+        `shard_size` is not a multiple of `batch_size`.
     cnninte_utils.artifacts.DataError
         If the folder is damaged.
     """
-    if shard_size < 1 or shard_size % batch_size:
-        raise ValueError(f"shard_size must be a multiple of batch_size ({batch_size}), got {shard_size}")
+    if batch_size < 1 or shard_size < 1 or shard_size % batch_size:
+        raise ValueError(
+            f"shard_size must be a multiple of batch_size, both at least 1, got {shard_size} and {batch_size}"
+        )
     job = _Job(model, tuple(probes), broden, anchored, batch_size)
-    determinants = job.determinants() | {"keras": keras.__version__, "backend": keras.backend.backend()}
-    artifact = Artifact("dissection", ".npz", determinants)
+    job.check()
+    artifact = Artifact("dissection", ".npz", job.determinants())
+    run = _Run(job, shard_size, artifact.path, client)
 
     def make(path: Path) -> tuple[list[Dissection], list[dict]]:
-        run = _Run(job, shard_size, artifact.path, client)
         results = run.results()
         arrays = {f"{i}/{k}": v for i, result in enumerate(results) for k, v in result.arrays().items()}
         with path.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
-        run.forget()
         return results, [result.description() for result in results]
 
     def load(path: Path, descriptions: list[dict]) -> list[Dissection]:
@@ -109,7 +119,9 @@ def dissect(
                 for i, text in enumerate(descriptions)
             ]
 
-    return artifact.get_or_make(load, make)
+    results = artifact.get_or_make(load, make)
+    run.forget()
+    return results
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +134,26 @@ class _Job:
     anchored: bool
     batch_size: int
 
+    def check(self) -> None:
+        """Refuse what cannot be dissected before anything is computed."""
+        if not self.probes or not len(self.broden):
+            raise ValueError(
+                f"expected at least one probe and one image, got {len(self.probes)} and {len(self.broden)}"
+            )
+        shape = self.model.input_shape
+        if not isinstance(shape, tuple) or shape[1:] != (shape[1], shape[1], 3) or shape[1] is None:
+            raise ValueError(
+                f"{self.model.name} should take square colour images (n, size, size, 3) of a given size, "
+                f"it takes {shape}"
+            )
+        for probe in self.probes:
+            if self.n_above(probe) < 1:
+                n_positions = self.n_positions(probe.layer)
+                raise ValueError(
+                    f"a quantile of {probe.quantile:g} leaves none of the {n_positions} positions of "
+                    f"{probe.layer} above the threshold: ask for at least {1 / n_positions:.2g}"
+                )
+
     def determinants(self) -> dict:
         network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
         return {
@@ -131,12 +163,24 @@ class _Job:
             "data": self.broden.fingerprint,
             "anchored": self.anchored,
             "batch_size": self.batch_size,
+            "counting": _COUNTING,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
         }
 
-    @property
-    def views(self) -> list[tuple[str, int | None]]:
-        """(layer, rotation) of the probes, each once."""
-        return list(dict.fromkeys((probe.layer, probe.rotation) for probe in self.probes))
+    @contextmanager
+    def for_workers(self, file: Path) -> Iterator["_Job"]:
+        """Give a job that can be sent: its model lies in a file for the time being."""
+        with atomic_path(file) as temporary:
+            self.model.save(temporary)
+        try:
+            yield replace(self, model=file)
+        finally:
+            file.unlink()
+
+    def here(self) -> "_Job":
+        """Return the job with its model."""
+        return replace(self, model=_loaded(self.model)) if isinstance(self.model, Path) else self
 
     def shape(self, layer: str) -> tuple[int, int, int]:
         shape = layer_output(self.model, layer).shape[1:]
@@ -144,20 +188,30 @@ class _Job:
             raise ValueError(f"{layer} has no feature maps to dissect: its output has shape {tuple(shape)}")
         return shape
 
+    def n_positions(self, layer: str) -> int:
+        """How many positions a unit has in all images."""
+        height, width, _ = self.shape(layer)
+        return len(self.broden) * height * width
+
     def n_above(self, probe: Probe) -> int:
         """How many of a unit's positions are above its threshold."""
-        height, width, _ = self.shape(probe.layer)
-        return int(probe.quantile * len(self.broden) * height * width)
+        return int(probe.quantile * self.n_positions(probe.layer))
 
-    def tops(self) -> list[TopShare]:
-        """Return, for each view, what will find its thresholds."""
-        return [
-            TopShare(
-                self.shape(layer)[-1],
-                1 + max(self.n_above(p) for p in self.probes if (p.layer, p.rotation) == (layer, rotation)),
-            )
-            for layer, rotation in self.views
-        ]
+    def n_kept(self, view: View) -> int:
+        """How many of a unit's largest activations have to be known."""
+        return 1 + max(self.n_above(probe) for probe in self.probes if probe.view == view)
+
+    def views(self) -> list[list[View]]:
+        """Return the views of the probes, each once, in groups whose largest activations fit into memory."""
+        groups, n_bytes = [], np.inf
+        for view in dict.fromkeys(probe.view for probe in self.probes):
+            more = 4 * self.n_kept(view) * self.shape(view[0])[-1]
+            if n_bytes + more > _BYTES_KEPT:
+                groups.append([])
+                n_bytes = 0
+            groups[-1].append(view)
+            n_bytes += more
+        return groups
 
     def counts(self) -> list[Counts]:
         """Return, for each probe, counts of nothing."""
@@ -174,20 +228,22 @@ class _Job:
             for sizes in zip(n_in, self.broden.map_size, strict=True)
         )
 
-    def batches(self, rows: Sequence[int]) -> Iterator[tuple[Sequence[int], dict]]:
-        """Yield (rows, view → feature maps of those images)."""
-        layers = list(dict.fromkeys(layer for layer, _ in self.views))
+    def batches(
+        self, rows: Sequence[int], views: Sequence[View]
+    ) -> Iterator[tuple[Sequence[int], dict[View, np.ndarray]]]:
+        """Yield (rows, view → feature maps of those images, float32)."""
+        layers = list(dict.fromkeys(layer for layer, _ in views))
         network = keras.Model(self.model.inputs, {layer: layer_output(self.model, layer) for layer in layers})
         for start in range(0, len(rows), self.batch_size):
             some = rows[start : start + self.batch_size]
             images = self.broden.images(some, self.model.input_shape[1])
-            maps = network.predict_on_batch(images)
+            maps = {k: np.asarray(v, np.float32) for k, v in network.predict_on_batch(images).items()}
             for layer, values in maps.items():
                 if not np.isfinite(values).all():
                     raise ValueError(
                         f"{layer} puts out NaN or infinity: the network's weights are not usable"
                     )
-            yield some, {(layer, seed): _rotated(maps[layer], seed) for layer, seed in self.views}
+            yield some, {(layer, seed): _rotated(maps[layer], seed) for layer, seed in views}
 
 
 def _rotated(maps: np.ndarray, seed: int | None) -> np.ndarray:
@@ -201,35 +257,57 @@ def _rotation(n: int, seed: int) -> np.ndarray:
     return (q * np.sign(np.diag(r))).astype(np.float32)
 
 
-def _top_shares(job: _Job, rows: Sequence[int]) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=1)
+def _loaded(path: Path) -> keras.Model:
+    return load_model(path)
+
+
+def _top_shares(job: _Job, views: Sequence[View], rows: range) -> Arrays:
     """First pass over some images: each view's largest activations."""
-    tops = job.tops()
-    for _, maps in job.batches(rows):
-        for view, top in zip(job.views, tops, strict=True):
+    job = job.here()
+    tops = []
+    for view in views:
+        height, width, n_units = job.shape(view[0])
+        tops.append(TopShare(n_units, min(job.n_kept(view), len(rows) * height * width)))
+    for _, maps in job.batches(rows, views):
+        for view, top in zip(views, tops, strict=True):
             top.add(maps[view])
     return {str(i): top.largest() for i, top in enumerate(tops)}
 
 
-def _counts(job: _Job, rows: Sequence[int], thresholds: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _largest(n_kept: Sequence[int], one: Arrays, other: Arrays) -> Arrays:
+    """Merge two results of the first pass."""
+    both = {name: np.concatenate([one[name], other[name]], axis=1) for name in one}
+    return {name: -np.sort(-values, axis=1)[:, : n_kept[int(name)]] for name, values in both.items()}
+
+
+def _counts(job: _Job, thresholds: Sequence[np.ndarray], rows: range) -> Arrays:
     """Second pass over some images: each probe's counts, the probes side by side."""
+    job = job.here()
+    views = list(dict.fromkeys(probe.view for probe in job.probes))
     counts, taps = job.counts(), [job.taps(probe.layer) for probe in job.probes]
     annotation = lru_cache(maxsize=_ANNOTATIONS_KEPT)(job.broden.annotation)
     pixels = np.zeros(job.broden.n_labels, np.int64)
 
     def add(probe, count, levels, both_taps):
         labelled = _labelled(len(job.broden), probe.permutation)
-        for row, each in zip(some, planes[probe.layer, probe.rotation], strict=True):
+        for row, each in zip(some, planes[probe.view], strict=True):
             truth = annotation(labelled[row])
             count.add(each, levels, both_taps, truth.maps, truth.whole, job.broden.primary)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some, maps in job.batches(rows):
+        for some, maps in job.batches(rows, views):
             planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
             for row in some:
                 pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
             list(pool.map(add, job.probes, counts, thresholds, taps))
     named = {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
     return named | {"label": pixels}
+
+
+def _sum(one: Arrays, other: Arrays) -> Arrays:
+    """Merge two results of the second pass."""
+    return {name: one[name] + other[name] for name in one}
 
 
 @cache
@@ -248,9 +326,14 @@ class _Run:
     client: "Client | None"
 
     def results(self) -> list[Dissection]:
-        job = self.job
-        thresholds = self._thresholds()
-        counted = self._fold("counts", _counts, lambda a, b: a + b, thresholds)
+        if self.client is None:
+            return self._results(self.job)
+        with self.job.for_workers(self.path.with_suffix(".model.keras")) as job:
+            return self._results(job)
+
+    def _results(self, job: _Job) -> list[Dissection]:
+        thresholds = self._thresholds(job)
+        counted = self._fold("counts", partial(_counts, job, thresholds), _sum)
         concepts = Concepts(
             tuple(job.broden.names), tuple(job.broden.categories), tuple(job.broden.primary.tolist())
         )
@@ -262,79 +345,34 @@ class _Run:
             for i, probe in enumerate(job.probes)
         ]  # fmt: skip
 
-    def _thresholds(self) -> list[np.ndarray]:
-        largest = self._fold("thresholds", _top_shares, _largest)
-        view = {view: largest[str(i)] for i, view in enumerate(self.job.views)}
-        return [view[p.layer, p.rotation][:, self.job.n_above(p)].copy() for p in self.job.probes]
+    def _thresholds(self, job: _Job) -> list[np.ndarray]:
+        path = self._part("thresholds")
+        done, found = read_part(path)
+        for number, views in enumerate(self.job.views()):
+            if number in done:
+                continue
+            n_kept = [self.job.n_kept(view) for view in views]
+            top = self._fold(f"top{number}", partial(_top_shares, job, views), partial(_largest, n_kept))
+            for i, probe in enumerate(self.job.probes):
+                if probe.view in views:
+                    found[str(i)] = top[str(views.index(probe.view))][:, self.job.n_above(probe)].copy()
+            done.append(number)
+            write_part(path, done, found)
+            self._part(f"top{number}").unlink(missing_ok=True)
+        return [found[str(i)] for i in range(len(self.job.probes))]
 
-    def _fold(self, name: str, compute: Callable, merge: Callable, *arguments) -> dict[str, np.ndarray]:
-        """Compute every shard and merge the results, in whatever order they come."""
-        path = self._part(name)
-        done, merged = _read_part(path)
-        starts = [s for s in range(0, len(self.job.broden), self.shard_size) if s not in done]
-        bar = tqdm(total=len(starts), desc=name, unit="shard", disable=not shows_progress())
-        for start, part in self._computed(compute, starts, arguments):
-            merged = {key: merge(merged[key], part[key]) for key in part} if merged else part
-            done = np.append(done, start)
-            _write_part(path, done, merged)
-            bar.update()
-        bar.close()
-        return merged
-
-    def _computed(self, compute: Callable, starts: Sequence[int], arguments: tuple) -> Iterable:
-        def rows(start: int) -> range:
-            return range(start, min(start + self.shard_size, len(self.job.broden)))
-
-        if self.client is None:
-            yield from ((start, compute(self.job, rows(start), *arguments)) for start in starts)
-            return
-        from distributed import as_completed
-
-        file = self.path.with_name(f"{self.path.stem}.model.keras")
-        with atomic_path(file) as temporary:
-            self.job.model.save(temporary)
-        job = replace(self.job, model=file)
-        futures = {
-            self.client.submit(_remotely, compute, job, rows(start), *arguments, pure=False): start
-            for start in starts
-        }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-        file.unlink()
-
-    def forget(self) -> None:
-        """Remove what was written down."""
-        for name in ("thresholds", "counts"):
-            self._part(name).unlink(missing_ok=True)
+    def _fold(self, name: str, compute: Callable, merge: Callable) -> Arrays:
+        n, size = len(self.job.broden), self.shard_size
+        shards = [range(start, min(start + size, n)) for start in range(0, n, size)]
+        return fold(shards, compute, merge, self._part(name), self.client)
 
     def _part(self, name: str) -> Path:
-        return self.path.with_name(f"{self.path.stem}.{name}.{self.shard_size}.part.npz")
+        return self.path.with_suffix(f".{name}.{self.shard_size}.part.npz")
 
-
-def _remotely(compute: Callable, job: _Job, rows: Sequence[int], *arguments) -> dict[str, np.ndarray]:
-    return compute(replace(job, model=_loaded(job.model)), rows, *arguments)
-
-
-@lru_cache(maxsize=1)
-def _loaded(path: Path) -> keras.Model:
-    return load_model(path)
-
-
-def _largest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return -np.sort(-np.concatenate([one, other], axis=1), axis=1)[:, : one.shape[1]]
-
-
-def _read_part(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    if not path.is_file():
-        return np.empty(0, np.int64), {}
-    with np.load(path, allow_pickle=False) as arrays:
-        merged = dict(arrays)
-    return merged.pop("done"), merged
-
-
-def _write_part(path: Path, done: np.ndarray, merged: dict[str, np.ndarray]) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, done=done, **merged)
+    def forget(self) -> None:
+        """Remove what was written down, with shards of whatever size."""
+        for part in self.path.parent.glob(f"{self.path.stem}.*.part.npz"):
+            part.unlink()
 
 
 def strongest_images(

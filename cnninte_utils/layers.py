@@ -33,10 +33,11 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def call(self, inputs):
         """Return the normalised values, of the same shape."""
+        x = ops.cast(inputs, "float32")  # squares of more than 255 are too large for float16
         channel = np.arange(inputs.shape[-1])
         is_neighbour = np.abs(channel[:, None] - channel) <= self.radius
-        energy = ops.matmul(ops.square(inputs), is_neighbour.astype("float32"))
-        return inputs * (self.bias + self.alpha * energy) ** -self.beta
+        energy = ops.matmul(ops.square(x), is_neighbour.astype("float32"))
+        return ops.cast(x * (self.bias + self.alpha * energy) ** -self.beta, inputs.dtype)
 
     def get_config(self):
         """Return what makes the layer again."""
@@ -52,10 +53,17 @@ class GroupedConv2D(keras.layers.Conv2D):
     slower.
     """
 
+    def build(self, input_shape):
+        """Check that channels come last, and build the kernel."""
+        if self.data_format != "channels_last":
+            raise ValueError(f"{self.name} takes channels last, got data_format={self.data_format!r}")
+        super().build(input_shape)
+
     def convolution_op(self, inputs, kernel):
         """Convolve each group of input channels with its own filters."""
+        steps = {"strides": list(self.strides), "dilation_rate": self.dilation_rate}
         outputs = [
-            ops.conv(part, filters, strides=list(self.strides), padding=self.padding)
+            ops.conv(part, filters, padding=self.padding, **steps)
             for part, filters in zip(
                 ops.split(inputs, self.groups, axis=-1), ops.split(kernel, self.groups, axis=-1), strict=True
             )
@@ -69,9 +77,13 @@ def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> lis
     Raises
     ------
     ValueError
-        If a layer is unknown.
+        If a layer is unknown, or by default if there is a model among the layers, whose convolutions would be
+        passed over.
     """
     if names is None:
+        nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
+        if nested:
+            raise ValueError(f"{model.name} holds another model, {nested[0]}: build it of single layers")
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     layers = {layer.name: layer for layer in model.layers}
     unknown = [name for name in names if name not in layers]

@@ -1,18 +1,15 @@
 """What paper C adds to the loss: weight decay or block norm, and two terms on activations."""
 
+import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import keras
 
 from .activation_regularizers import observed
 from .layers import chosen_layers
-from .regularizers import (
-    BlockNorm,
-    GroupStrengths,
-    ProximalStep,
-    WeightDecay,
-    regularized,
-)
+from .parameters import require
+from .regularizers import BlockNorm, GroupStrengths, ProximalStep, WeightDecay, regularized
 
 __all__ = ["KINDS", "Penalty"]
 
@@ -41,6 +38,11 @@ class Penalty:
         Factor of the term that wants each filter's activation in one place.
     seed : int
         Of the pairs that the group term on activations draws.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
     """
 
     kind: str = "block_norm"
@@ -55,6 +57,13 @@ class Penalty:
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"unknown penalty {self.kind!r}: choose one of {', '.join(KINDS)}")
+        for name in ("strength", "activation", "spatial"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, value, "0 or more, and finite")
+        for name in ("p", "q"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "from 1 to infinity")
+        is_count = isinstance(self.n_groups, Integral) and self.n_groups >= 1
+        require(is_count, "n_groups", self.n_groups, "a whole number, at least 1")
         if self.kind == "proximal" and (self.p, self.q) != (2, 1):
             raise ValueError(f"the proximal step is that of p = 2 and q = 1, got p = {self.p}, q = {self.q}")
 
@@ -65,7 +74,8 @@ class Penalty:
                 model, group=self.activation, spatial=self.spatial, n_groups=self.n_groups, seed=self.seed
             )
         if self.kind == "weight_decay":
-            layers = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
+            kernels = ("kernel", "depthwise_kernel")
+            layers = [layer.name for layer in model.layers if any(hasattr(layer, k) for k in kernels)]
             return regularized(model, WeightDecay(self.strength), layers)
         if self.kind == "block_norm":
             return regularized(model, BlockNorm(self.n_groups, self.p, self.q, self.strength))

@@ -145,6 +145,9 @@ def _check_strength(strength: float) -> None:
         raise ValueError(f"strength must be finite and not negative, got {strength}")
 
 
+_KERNEL_OPTIONS = ("kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer")
+
+
 @keras.saving.register_keras_serializable("cnninte_utils")
 class WeightDecay(keras.Regularizer):
     r"""Penalise large weights.
@@ -232,8 +235,8 @@ def regularized(
     regularizer : keras.Regularizer
         It replaces one that a kernel has already; biases go without.
     layers : sequence of str, optional
-        Layers with a kernel, whose filters are its last axis; by default every ``Conv2D`` and
-        :class:`~cnninte_utils.layers.GroupedConv2D`.
+        Layers with a kernel (of separable convolutions both); by default every ``Conv2D`` and
+        :class:`~cnninte_utils.layers.GroupedConv2D`, whose filters are its last axis.
 
     Returns
     -------
@@ -243,18 +246,21 @@ def regularized(
     Raises
     ------
     ValueError
-        If a layer is unknown or has no kernel.
+        If a layer is unknown or has no kernel, or by default if there is no convolution.
     """
     names = {layer.name for layer in chosen_layers(model, layers)}
+    if layers is None and not names:
+        raise ValueError(f"{model.name} has no convolution to regularise: name its layers")
 
     def cloned(layer):
         config = layer.get_config()
         if layer.name in names:
-            if "kernel_regularizer" not in config:
+            kernels = [option for option in _KERNEL_OPTIONS if option in config]
+            if not kernels:
                 raise ValueError(
                     f"layer {layer.name!r}, a {type(layer).__name__}, has no kernel to regularise"
                 )
-            config["kernel_regularizer"] = regularizer
+            config |= dict.fromkeys(kernels, regularizer)
         return type(layer).from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=cloned)
@@ -294,7 +300,31 @@ def shrunk_groups(kernel, n_groups: int, threshold: float):
     return kernel * ops.take(factors, np.repeat(np.arange(n_groups), sizes))
 
 
-class ProximalStep(keras.callbacks.Callback):
+class _OfGroups(keras.callbacks.Callback):
+    """What is done to groups of filters of some layers during training."""
+
+    def __init__(self, layers: Sequence[str], n_groups: int):
+        super().__init__()
+        self.layers, self.n_groups = list(layers), n_groups
+
+    def on_train_begin(self, logs=None):
+        """Look whether the layers are there and can be divided.
+
+        Raises
+        ------
+        ValueError
+            If one is unknown, has no kernel, or fewer filters than groups.
+        """
+        for layer in chosen_layers(self.model, self.layers):
+            if not hasattr(layer, "kernel"):
+                raise ValueError(f"layer {layer.name!r}, a {type(layer).__name__}, has no kernel")
+            try:
+                group_slices(layer.kernel.shape[-1], self.n_groups)
+            except ValueError as error:
+                raise ValueError(f"{layer.name}: {error}") from None
+
+
+class ProximalStep(_OfGroups):
     r"""Shrink groups of filters after every training batch, by proximal gradient descent.
 
     .. math:: w \leftarrow \text{shrunk\_groups}(w, G, \eta \lambda / (1 - \mu))
@@ -313,38 +343,48 @@ class ProximalStep(keras.callbacks.Callback):
 
     Notes
     -----
-    For gradient descent with or without momentum. With Adam it minimises something else, since Adam's steps
-    are not the learning rate times the gradient.
+    For gradient descent with or without momentum only: other optimizers' steps are not the learning rate
+    times the gradient. Layers that are not trained are left as they are.
     """
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, strength: float = 0.005):
-        super().__init__()
+        super().__init__(layers, n_groups)
         _check_strength(strength)
-        self.layers, self.n_groups, self.strength = list(layers), n_groups, strength
+        self.strength = strength
 
     def on_train_begin(self, logs=None):
-        """Look whether the layers are there.
+        """Look whether the layers can be shrunk, and the optimizer steps as it must.
 
         Raises
         ------
         ValueError
-            If one is unknown.
+            If a layer is unknown, has no kernel or too few filters, the optimizer is not SGD, or Keras would
+            take several batches in one go.
         """
-        chosen_layers(self.model, self.layers)
+        super().on_train_begin(logs)
+        optimizer = self.model.optimizer
+        self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # with loss scaling
+        if not isinstance(self._optimizer, keras.optimizers.SGD):
+            raise ValueError(f"the proximal step is for SGD, got {type(self._optimizer).__name__}")
+        if self.model.steps_per_execution > 1:
+            raise ValueError(
+                "the proximal step follows every batch: compile the model with steps_per_execution=1, not "
+                f"{self.model.steps_per_execution}"
+            )
 
     def on_train_batch_begin(self, batch, logs=None):
         """Note the learning rate: after the batch, a schedule has moved on."""
-        self._learning_rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._learning_rate = float(ops.convert_to_numpy(self._optimizer.learning_rate))
 
     def on_train_batch_end(self, batch, logs=None):
-        """Shrink every kernel."""
-        momentum = getattr(self.model.optimizer, "momentum", 0.0)
-        threshold = self._learning_rate * self.strength / (1 - momentum)
+        """Shrink every kernel that is trained."""
+        threshold = self._learning_rate * self.strength / (1 - self._optimizer.momentum)
         for layer in chosen_layers(self.model, self.layers):
-            layer.kernel.assign(shrunk_groups(layer.kernel, self.n_groups, threshold))
+            if layer.trainable:
+                layer.kernel.assign(shrunk_groups(layer.kernel, self.n_groups, threshold))
 
 
-class GroupStrengths(keras.callbacks.Callback):
+class GroupStrengths(_OfGroups):
     """Log the strength of every group of filters after each epoch, as ``strength/{layer}/{group}``.
 
     It writes into the logs that Keras hands from one callback to the next: put it before those that keep
@@ -360,9 +400,9 @@ class GroupStrengths(keras.callbacks.Callback):
     """
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, p: float = 2.0):
-        super().__init__()
+        super().__init__(layers, n_groups)
         _check_exponent("p", p)
-        self.layers, self.n_groups, self.p = list(layers), n_groups, p
+        self.p = p
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the strengths into `logs`."""

@@ -42,7 +42,9 @@ def resnet(
     He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", Section 4.2.
     """
     if depth < 8 or depth % 6 != 2:
-        raise ValueError(f"depth must be 6n + 2 with n >= 1, got {depth}: take 20 or {6 * (depth // 6) + 8}")
+        raise ValueError(
+            f"depth must be 6n + 2 with n >= 1, got {depth}: take 20 or {max(8, 6 * (depth // 6) + 8)}"
+        )
     image, x = image_input(input_size, mean, std)
     x = convolution(x, scaled(16, width), 3, "conv1", batch_norm=True)
     for block in range((depth - 2) // 2):

@@ -146,18 +146,19 @@ def fit_or_load(
     if tensorboard_dir is not None:
         return training.run(None, [_tensorboard(tensorboard_dir)])
     artifact = Artifact(architecture, ".keras", training.determinants())
+    checkpoint = _Checkpoint(artifact.path)
 
     def make(path: Path) -> tuple[TrainedNetwork, dict]:
-        checkpoint = _Checkpoint(artifact.path)
         network = training.run(checkpoint)
         network.model.save(path)
-        checkpoint.remove()
         return network, network.history
 
     def load(path: Path, history: dict) -> TrainedNetwork:
         return TrainedNetwork(load_model(path), history, was_cached=True)
 
-    return artifact.get_or_make(load, make)
+    network = artifact.get_or_make(load, make)
+    checkpoint.remove()
+    return network
 
 
 def load_model(path: Path) -> keras.Model:
@@ -239,7 +240,7 @@ class _MiniBatches(keras.utils.PyDataset):
         super().__init__()
         rng = np.random.default_rng(recipe.seed)
         n_passes = -(-recipe.steps * recipe.batch_size // len(split))
-        order = np.concatenate([rng.permutation(len(split)) for _ in range(n_passes)])
+        order = np.concatenate([rng.permutation(len(split)).astype(np.uint32) for _ in range(n_passes)])
         self._split, self._recipe, self._size = split, recipe, size
         self._rows = order[: recipe.steps * recipe.batch_size].reshape(recipe.steps, recipe.batch_size)
         self._first = n_done * recipe.report_every
@@ -290,7 +291,7 @@ class _Checkpoint:
     """A network in training and its curves, beside the artifact that it becomes.
 
     The curves, written last, name the model that goes with them. With them goes what Keras does not save:
-    where dropout's random numbers are.
+    where the random numbers of its layers are.
     """
 
     def __init__(self, artifact: Path):
@@ -332,7 +333,7 @@ class _Checkpoint:
 
 
 def _random_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
-    return [layer.seed_generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    return [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
 
 
 class _CheckpointWriter(keras.callbacks.Callback):

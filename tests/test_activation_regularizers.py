@@ -181,7 +181,7 @@ def test_gradients_are_finite(x):
 
 
 def test_gradients_are_those_of_finite_differences():
-    mask, step = np.random.default_rng(0).random((1, 2, 3, 4)), 1e-6
+    mask, step = np.random.default_rng(0).random((1, 2, 3, 4)), 1e-3  # some backends count in float32
 
     def loss(mask):
         spatial = activation_regularizers.spatial_loss(mask)
@@ -192,7 +192,7 @@ def test_gradients_are_those_of_finite_differences():
         nudge = np.zeros_like(mask)
         nudge[position] = step
         difference = float(loss(mask + nudge) - loss(mask - nudge)) / (2 * step)
-        assert slope[position] == pytest.approx(difference, abs=1e-7)
+        assert slope[position] == pytest.approx(difference, abs=2e-4)
 
 
 def test_layer_adds_both_losses_in_training_only():
@@ -209,9 +209,11 @@ def test_layer_adds_both_losses_in_training_only():
     assert layer.weights == []
 
 
-@pytest.mark.parametrize("options", [{"group": -1}, {"spatial": -0.1}, {"group": float("nan")}])
-def test_negative_factors_are_refused(options):
-    with pytest.raises(ValueError, match="must not be negative"):
+@pytest.mark.parametrize(
+    "options", [{"group": -1}, {"spatial": -0.1}, {"spatial": float("nan")}, {"group": float("inf")}]
+)
+def test_wrong_factors_are_refused(options):
+    with pytest.raises(ValueError, match="allowed: 0 or more, and finite"):
         ActivationRegularizer(**options)
 
 
@@ -339,7 +341,34 @@ def test_only_the_convolutions_asked_for():
     assert copy.get_layer("conv2").activation is keras.activations.relu
 
 
+def test_inputs_without_a_name_activations_without_a_name_and_networks_of_keras():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Conv2D(6, 3, activation=lambda x: x / 2, name="conv")(image))
+    copy = observed(model, group=0.1)
+    copy.compile("sgd", "mse")
+    copy.fit(images_for(model), np.zeros((4, 6, 6, 6)), verbose=0)
+    network = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
+    images = images_for(network)
+    np.testing.assert_allclose(
+        observed(network).predict(images, verbose=0), network.predict(images, verbose=0), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_observation_counts_in_the_precision_of_the_network():
+    model = alexnet()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        copy = observed(model)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    inserted = {f"{kind}_conv{i}" for kind in ("regularizer", "relu") for i in range(1, 6)}
+    assert {copy.get_layer(name).compute_dtype for name in inserted} == {"float32"}
+
+
 def test_networks_that_cannot_be_observed_are_refused():
+    stacked = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(6, 3)])
+    with pytest.raises(ValueError, match="expected a functional model, got the Sequential"):
+        observed(stacked)
     with pytest.raises(ValueError, match="no layer 'conv9' in alexnet: it has image, conv1"):
         observed(alexnet(), layers=["conv9"])
     with pytest.raises(ValueError, match="only feature maps of convolutions are observed, fc8 is none"):

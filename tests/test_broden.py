@@ -1,8 +1,11 @@
 import io
+import os
+import shutil
 import tarfile
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -52,6 +55,12 @@ def png(labels):
 def jpeg(image):
     stream = io.BytesIO()
     Image.fromarray(np.asarray(image, np.uint8)).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def deep(image):
+    stream = io.BytesIO()
+    Image.fromarray(np.asarray(image, np.uint16)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -139,12 +148,17 @@ def test_take_gives_some_rows_which_keep_their_number(data):
 
 
 def test_fingerprint_tells_data_sets_apart(data, tmp_path):
+    folder = tmp_path / "one"
+
     def fingerprint_with(**changes):
-        folder = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
-        return broden.open_folder(write(folder, contents(**changes))).fingerprint
+        """Write the folder, or what differs, where it was; all files get the same time of last change."""
+        write(folder, contents(**changes))
+        for path in folder.rglob("*"):
+            os.utime(path, (0, 0))
+        return broden.open_folder(folder).fingerprint
 
     same = fingerprint_with()
-    assert data.fingerprint == same
+    assert fingerprint_with() == same
     others = [
         fingerprint_with(**{"label.csv": ("red-c", "rot-c")}),
         fingerprint_with(**{"c_color.csv": ("1.5", "1.25")}),
@@ -153,6 +167,15 @@ def test_fingerprint_tells_data_sets_apart(data, tmp_path):
         data.take([0, 1]).fingerprint,
     ]
     assert len({same, *others}) == 6
+
+
+def test_fingerprint_changes_with_a_label_map_of_as_many_bytes(data):
+    before = data.fingerprint
+    edited = data.root / "images" / "a" / "0_part.png"
+    n_bytes = edited.stat().st_size
+    edited.write_bytes(edited.read_bytes()[::-1])
+    assert edited.stat().st_size == n_bytes
+    assert broden.open_folder(data.root).fingerprint != before
 
 
 @pytest.mark.parametrize(
@@ -176,6 +199,7 @@ def test_fingerprint_tells_data_sets_apart(data, tmp_path):
         ({"index.csv": ("image", "picture")}, "should have the columns image, split"),
         ({"index.csv": b"image,split,ih,iw,sh,sw,color,object,part\n"}, "names no image"),
         ({"category.csv": ("color,", "colour,")}, r"has no c_colour.csv"),
+        ({"category.csv": ("object,", "color,")}, "should have every category once: color, color, part"),
         ({"label.csv": ("4,leaf", "2,leaf")}, "should have every label once"),
         ({"label.csv": ("4,leaf", "4.5,leaf")}, "label.csv, line 4, column number: expected a whole number"),
         ({"label.csv": ("300,", "70000,")}, "line 5, column number: expected .* to 65,535, found '70000'"),
@@ -221,6 +245,7 @@ def test_wrong_label_maps_are_refused_when_they_are_read(tmp_path, data, message
     [
         (jpeg(np.zeros((6, 9))), "grey.jpg should be 6×8, as in index.csv, found 6×9"),
         (jpeg(np.zeros((6, 8)))[:200], "grey.jpg is damaged"),
+        (deep(np.full((6, 8), 30_000)), "grey.jpg should have 8 bits a channel"),
     ],
 )
 def test_wrong_images_are_refused_when_they_are_read(tmp_path, data, message):
@@ -228,6 +253,13 @@ def test_wrong_images_are_refused_when_they_are_read(tmp_path, data, message):
     assert opened.images([0, 1]).shape == (2, 6, 8, 3)
     with pytest.raises(DataError, match=message):
         opened.images(slice(None))
+
+
+def test_tables_may_begin_with_a_byte_order_mark(data, tmp_path):
+    marked = {name: b"\xef\xbb\xbf" + text.encode() for name, text in FILES.items()}
+    again = broden.open_folder(write(tmp_path / "marked", contents(**marked)))
+    pd.testing.assert_frame_equal(again.index, data.index)
+    pd.testing.assert_frame_equal(again.concepts, data.concepts)
 
 
 def test_sizes_must_agree(tmp_path):
@@ -298,6 +330,14 @@ def test_archive_is_unpacked_once_into_the_cache(packs, monkeypatch, name, place
     assert [path.name for path in packs.rglob("*") if path.is_file()] == [place.split("/")[1]]
     monkeypatch.setattr(folders, "_unpack", lambda *_: pytest.fail("unpacked again"))
     assert broden.load(name).fingerprint == first.fingerprint
+    (first.root / "images" / "a" / "0_part.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"is damaged .*: remove .*, and it will be made again") as caught:
+        first.annotation(0)
+    shutil.rmtree(str(caught.value).split("remove ")[1].split(", and")[0])
+    monkeypatch.undo()
+    monkeypatch.setenv("CNNINTE_CACHE", str(first.root.parents[2]))
+    monkeypatch.setenv("CNNINTE_DATA", str(packs))
+    assert broden.load(name).annotation(0).maps.tolist()[0] == MAPS["a/0_object_1.png"]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,56 @@ def _linear(layer):
     return {"activation": "linear"} if isinstance(layer, keras.layers.Conv2D) else {}
 
 
+def lit_rows(model):
+    """Return the rows of a 32-pixel image on which the middle row of a linear network's output depends."""
+    model.set_weights([np.abs(w) + 0.01 for w in model.get_weights()])
+    lit = np.zeros((33, 32, 32, 1), np.float32)
+    lit[np.arange(32), np.arange(32)] = 1
+    maps = model.predict(lit, verbose=0)
+    row = maps.shape[1] // 2
+    return row, np.flatnonzero(np.abs(maps[:32, row] - maps[32:, row]).max(axis=(1, 2)) > 1e-6)
+
+
+LAYERS = keras.layers
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [LAYERS.ZeroPadding2D(3), LAYERS.Conv2D(2, 7, strides=2)],
+        [LAYERS.ZeroPadding2D(((0, 1), (0, 1))), LAYERS.DepthwiseConv2D(3, strides=2), LAYERS.Conv2D(2, 3)],
+        [LAYERS.Conv2D(2, 3, dilation_rate=4)],
+        [LAYERS.Conv2D(2, 3, dilation_rate=4, padding="same"), LAYERS.AveragePooling2D(3, 2)],
+        [LAYERS.SeparableConv2D(2, 5, padding="same", strides=2), LAYERS.Conv2D(2, 2, padding="same")],
+    ],
+)
+def test_field_is_where_pixels_matter_with_padding_dilation_and_depthwise_layers(steps):
+    image = x = keras.Input((32, 32, 1))
+    for step in steps:
+        x = step(x)
+    model = keras.Model(image, x)
+    row, seen = lit_rows(model)
+    field = receptive_field(model, steps[-1].name)
+    assert seen[-1] - seen[0] + 1 == field.size
+    assert (seen[0] + seen[-1]) / 2 == field.offset + row * field.stride
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LAYERS.Cropping2D(4, name="other"),
+        LAYERS.UpSampling2D(2, name="other"),
+        LAYERS.Conv2DTranspose(2, 3, padding="same", name="other"),
+        LAYERS.GlobalAveragePooling2D(name="other"),
+    ],
+)
+def test_layers_whose_fields_are_not_known_are_refused(layer):
+    image = keras.Input((32, 32, 1))
+    model = keras.Model(image, layer(image))
+    with pytest.raises(ValueError, match=r"what one position sees through other, a .*, is not known"):
+        receptive_field(model, "other")
+
+
 def test_branches_are_refused():
     image = keras.Input((8, 8, 3))
     one, other = (keras.layers.Conv2D(2, 3, name=name)(image) for name in ("one", "other"))

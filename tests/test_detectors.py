@@ -1,5 +1,7 @@
 """From counts to detectors, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,14 @@ def test_best_concept_of_each_category_is_the_first_of_equals(counted):
     assert best["concept"].tolist() == ["red", "wheel", "blue", "wheel", "red", "wheel"]
 
 
+def test_category_without_labels_of_its_own_has_no_best_concept_and_no_detectors(counted):
+    concepts = replace(CONCEPTS, categories=("color", "part", "scene"))
+    area = np.column_stack([counted.area, [0, 0, 0]])
+    other = replace(counted, concepts=concepts, area=area)
+    pd.testing.assert_frame_equal(other.best(), counted.best())
+    assert unique_detectors([other])["scene"].tolist() == [0]
+
+
 def test_unit_detects_its_best_concept_from_the_threshold_on(counted):
     units = counted.units(iou_threshold=0.5 - 1e-9)
     assert units["concept"].tolist() == ["red", "wheel", "red"]
@@ -61,6 +71,12 @@ def test_fewer_detectors_above_a_higher_threshold(counted):
     expected = pd.DataFrame({0.01: [2, 2], 0.4: [2, 2], 0.6: [0, 0]}, index=[0.005, 0.01])
     np.testing.assert_array_equal(table, expected)
     assert list(table.index) == [0.005, 0.01]
+
+
+def test_nulls_are_not_counted_with_the_others(counted):
+    null = dissection(counted.both, counted.area, counted.mask, counted.label, permutation=3)
+    with pytest.raises(ValueError, match=r"without rotation or permutation, got .*permutation=3"):
+        detectors_by_threshold([counted, null], [0.04])
 
 
 def test_saved_and_loaded(counted, tmp_path):

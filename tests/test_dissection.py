@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnninte_utils import datasets, dissection
+from cnninte_utils import datasets, dissection, shards
 from cnninte_utils.activations import activations
 from cnninte_utils.artifacts import cache_dir
 from cnninte_utils.chains import receptive_field
@@ -94,6 +94,11 @@ def same(one, other):
     return all(np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items())
 
 
+def clear_results():
+    for path in (cache_dir() / "artifacts").iterdir():
+        path.unlink()
+
+
 def test_planted_units_have_iou_one(planted, squares):
     share = 6 * 16 / (N * SIZE**2)
     (result,) = dissection.dissect(
@@ -138,8 +143,7 @@ def test_counts_are_those_of_all_images_at_once(network, toyworld):
 def test_shards_do_not_matter(network, toyworld):
     probes = [Probe("conv1", 0.02), Probe("conv2", 0.02, rotation=1), Probe("conv2", 0.02, permutation=1)]
     whole = dissection.dissect(network, probes, toyworld, batch_size=4, shard_size=32)
-    for path in (cache_dir() / "artifacts").iterdir():
-        path.unlink()
+    clear_results()
     parts = dissection.dissect(network, probes, toyworld, batch_size=4, shard_size=4)
     assert all(same(one, other) for one, other in zip(whole, parts, strict=True))
 
@@ -170,9 +174,79 @@ def test_stopped_dissection_goes_on(network, toyworld, monkeypatch):
     assert [p.name for p in (cache_dir() / "artifacts").glob("*.part.npz")] == []
     dissection.dissect(network, arguments, dying, batch_size=4, shard_size=4)
     assert len(seen) == 15, "a finished dissection is read, not computed"
-    for path in (cache_dir() / "artifacts").iterdir():
-        path.unlink()
+    clear_results()
     assert same(stopped[0], dissection.dissect(network, arguments, toyworld, batch_size=4, shard_size=4)[0])
+
+
+def test_damaged_part_is_computed_again_and_parts_of_other_sizes_are_removed(network, toyworld, monkeypatch):
+    probes = [Probe("conv1", 0.02)]
+    expected = dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=8)
+    clear_results()
+    with monkeypatch.context() as patch:
+        patch.setattr(dissection, "_counts", lambda *_: 1 / 0)
+        for shard_size in (4, 8):
+            with pytest.raises(ZeroDivisionError):
+                dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=shard_size)
+    parts = list((cache_dir() / "artifacts").glob("*.part.npz"))
+    assert len(parts) == 2
+    for part in parts:
+        part.write_bytes(part.read_bytes()[:100])
+    again = dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=8)
+    assert same(again[0], expected[0])
+    assert not list((cache_dir() / "artifacts").glob("*.part.npz"))
+
+
+def test_first_pass_takes_some_views_at_a_time_if_all_are_too_much(network, toyworld, monkeypatch):
+    probes = [
+        Probe("conv1", 0.02),
+        Probe("conv2", 0.02),
+        *dissection.null_probes(["conv1"], rotations=2, permutations=1, quantile=0.05),
+    ]
+    expected = dissection.dissect(network, probes, toyworld)
+    clear_results()
+    passes, top_shares = [], dissection._top_shares
+    monkeypatch.setattr(dissection, "_BYTES_KEPT", 4 * 6 * 26 * 16**2 * 0.08)
+    monkeypatch.setattr(
+        dissection,
+        "_top_shares",
+        lambda job, views, rows: passes.append(views) or top_shares(job, views, rows),
+    )
+    found = dissection.dissect(network, probes, toyworld)
+    assert passes == [[("conv1", None), ("conv2", None)], [("conv1", 0)], [("conv1", 1)]]
+    assert all(same(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_result_is_kept_for_this_network_and_these_labels_only(planted, squares):
+    probe = [Probe("conv1", 6 * 16 / (N * SIZE**2))]
+    (first,) = dissection.dissect(planted, probe, squares)
+    kernel, bias = planted.get_layer("conv1").get_weights()
+    planted.get_layer("conv1").set_weights([kernel[..., ::-1], bias[::-1]])
+    (mirrored,) = dissection.dissect(planted, probe, squares)
+    np.testing.assert_array_equal(mirrored.both, first.both[::-1])
+    smaller = keras.Model(planted.inputs, keras.layers.ReLU(threshold=0.5, name="relu")(planted.output))
+    (other,) = dissection.dissect(smaller, [Probe("relu", probe[0].quantile)], squares)
+    assert other.probe.layer == "relu"
+    (half,) = dissection.dissect(planted, probe, squares.take(slice(6)))
+    assert (half.n_images, half.label.tolist()) == (6, [0, 3 * 16, 6 * 16, 3 * 16])
+    blue = squares.root / "images" / "0_color.png"
+    labels = np.asarray(Image.open(blue)) * np.uint8(3)
+    Image.fromarray(labels).save(blue)
+    (edited,) = dissection.dissect(planted, probe, broden.open_folder(squares.root))
+    assert edited.label.tolist() == [0, 5 * 16, 12 * 16, 7 * 16]
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_networks_in_half_precision(planted, squares, dtype):
+    keras.config.set_dtype_policy(dtype)
+    try:
+        image = keras.Input((SIZE, SIZE, 3))
+        half = keras.Model(image, keras.layers.Conv2D(4, 1, activation="relu", name="conv1")(image))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(planted.get_weights())
+    probe = Probe("conv1", 6 * 16 / (N * SIZE**2))
+    (found,) = dissection.dissect(half, [probe], squares)
+    np.testing.assert_allclose(found.iou()[0, 1], 1, atol=1e-9)
 
 
 def test_rotation_keeps_what_the_layer_says(network, toyworld):
@@ -199,10 +273,12 @@ def test_permuted_labels_break_what_was_planted(planted, squares):
     assert sums[0] > sums[1:].mean()
 
 
-def test_anchored_maps_lie_where_their_fields_are(squares):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_anchored_maps_lie_where_their_fields_are(squares, stride):
     """VALID 7×7 filters that look at their centre: anchored, the unit covers the square; stretched, not."""
     image = keras.Input((SIZE, SIZE, 3))
-    model = keras.Model(image, keras.layers.Conv2D(1, 7, activation="relu", name="conv1")(image))
+    convolution = keras.layers.Conv2D(1, 7, strides=stride, activation="relu", name="conv1")
+    model = keras.Model(image, convolution(image))
     kernel = np.zeros((7, 7, 3, 1), np.float32)
     kernel[3, 3, 0] = 1
     model.get_layer("conv1").set_weights([kernel, np.zeros(1, np.float32)])
@@ -217,8 +293,20 @@ def test_anchored_maps_lie_where_their_fields_are(squares):
 def test_whatever_cannot_be_dissected_is_refused(planted, squares):
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         dissection.dissect(planted, [Probe("conv9")], squares)
-    with pytest.raises(ValueError, match="a multiple of batch_size"):
-        dissection.dissect(planted, [Probe("conv1")], squares, batch_size=3, shard_size=4)
+    for sizes in ({"batch_size": 3, "shard_size": 4}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match="a multiple of batch_size"):
+            dissection.dissect(planted, [Probe("conv1")], squares, **sizes)
+    with pytest.raises(ValueError, match="at least one probe and one image, got 0 and 12"):
+        dissection.dissect(planted, [], squares)
+    with pytest.raises(ValueError, match="at least one probe and one image, got 1 and 0"):
+        dissection.dissect(planted, [Probe("conv1")], squares.take([]))
+    with pytest.raises(ValueError, match=r"leaves none of the 3072 positions of conv1 .* at least 0.00033"):
+        dissection.dissect(planted, [Probe("conv1", 1e-4)], squares)
+    for shape in ((None, None, 3), (16, 12, 3), (16, 16, 1)):
+        image = keras.Input(shape)
+        model = keras.Model(image, keras.layers.Conv2D(2, 1, name="conv1")(image), name="odd")
+        with pytest.raises(ValueError, match="odd should take square colour images"):
+            dissection.dissect(model, [Probe("conv1")], squares)
     endless = keras.Model(planted.inputs, keras.layers.Rescaling(np.inf, name="endless")(planted.output))
     with pytest.raises(ValueError, match="NaN or infinity"):
         dissection.dissect(endless, [Probe("endless")], squares)
@@ -241,8 +329,7 @@ def test_workers_give_the_same_result_even_if_one_is_killed(network, toyworld, m
 
     probes = [Probe("conv1", 0.02), Probe("conv2", 0.02, permutation=1)]
     alone = dissection.dissect(network, probes, toyworld, batch_size=2, shard_size=2)
-    for path in (cache_dir() / "artifacts").iterdir():
-        path.unlink()
+    clear_results()
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -256,7 +343,7 @@ def _kill_one_after(client, monkeypatch, n_parts):
     import os
     import signal
 
-    write, written = dissection._write_part, []
+    write, written = shards.write_part, []
 
     def write_and_kill(*arguments):
         write(*arguments)
@@ -264,7 +351,7 @@ def _kill_one_after(client, monkeypatch, n_parts):
         if len(written) == n_parts:
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
 
-    monkeypatch.setattr(dissection, "_write_part", write_and_kill)
+    monkeypatch.setattr(shards, "write_part", write_and_kill)
 
 
 def test_a_loaded_network_is_the_one_that_was_dissected(toyworld, tmp_path):

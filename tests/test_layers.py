@@ -43,7 +43,9 @@ def convolution(layer_class, **options):
     return keras.Model(image, layer(image))
 
 
-@pytest.mark.parametrize("options", [{"padding": "same"}, {"padding": "valid", "strides": 2}])
+@pytest.mark.parametrize(
+    "options", [{"padding": "same"}, {"padding": "valid", "strides": 2}, {"dilation_rate": 2}]
+)
 def test_grouped_convolution_and_its_gradient_are_keras(options):
     ours, keras_own = convolution(GroupedConv2D, **options), convolution(keras.layers.Conv2D, **options)
     weights = [maps(*w.shape) / 100 for w in keras_own.weights]
@@ -60,6 +62,20 @@ def test_grouped_convolution_and_its_gradient_are_keras(options):
     outputs, gradient = vector_jacobian_product(ours, images, cotangents)
     assert np.allclose(outputs, theirs, rtol=1e-4, atol=1e-4)
     assert np.allclose(gradient, their_gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_channels_first_are_refused():
+    with pytest.raises(ValueError, match="takes channels last"):
+        GroupedConv2D(6, 3, groups=2, data_format="channels_first")(keras.Input((4, 9, 9)))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_response_normalization_in_half_precision(dtype):
+    values = maps(2, 3, 4, 9) * 20  # whose squares float16 cannot hold
+    expected = np.asarray(LocalResponseNormalization()(values))
+    found = LocalResponseNormalization(dtype=dtype)(keras.ops.cast(values, dtype.removeprefix("mixed_")))
+    assert keras.backend.standardize_dtype(found.dtype) == dtype.removeprefix("mixed_")
+    assert np.allclose(keras.ops.cast(found, "float32"), expected, rtol=0.02)
 
 
 def test_groups_do_not_see_each_other():

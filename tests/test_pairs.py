@@ -96,6 +96,45 @@ def test_unknown_kinds_and_impossible_steps_are_refused():
         Recipe(algorithm="rmsprop")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"strength": -1}, "parameter strength is -1"),
+        ({"kind": "none", "strength": float("nan")}, "parameter strength is nan"),
+        ({"activation": -0.1}, "parameter activation is -0.1"),
+        ({"spatial": float("inf")}, "parameter spatial is inf"),
+        ({"p": 0.5}, "parameter p is 0.5; allowed: from 1 to infinity"),
+        ({"q": float("nan")}, "parameter q is nan"),
+        ({"n_groups": 0}, "parameter n_groups is 0"),
+        ({"n_groups": 2.5}, "parameter n_groups is 2.5; allowed: a whole number"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_names(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Penalty(**wrong)
+
+
+def test_the_recipe_is_that_of_the_authors_and_of_alexnet(scenes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        pairs, "fit_or_load", lambda *arguments, **options: asked.append((arguments, options))
+    )
+    pairs.train("alexnet_b", pairs.PENALTIES["block_norm"], scenes, epochs=3, batch_size=20, seed=7)
+    [((architecture, _, recipe), options)] = asked
+    assert (architecture, options["options"]["batch_norm"]) == ("alexnet", True)
+    assert options["penalty"] == Penalty("block_norm", strength=0.005, n_groups=5, p=2, q=1)
+    assert pairs.PENALTIES["weight_decay"].strength == 5e-4
+    assert (recipe.steps, recipe.report_every, recipe.seed) == (6, 2, 7)
+    assert (recipe.algorithm, recipe.schedule, recipe.is_augmented) == ("sgd", "cosine", True)
+    assert recipe.optimizer().momentum == 0.9
+
+
+def test_seed_of_a_penalty_is_that_of_its_layers(alexnet):
+    penalties = [Penalty("none", activation=1.0, n_groups=2, seed=seed) for seed in (0, 100)]
+    layers = [penalty.applied_to(alexnet).get_layer("regularizer_conv2") for penalty in penalties]
+    assert [layer.seed for layer in layers] == [1, 101]
+
+
 @pytest.mark.parametrize(("network", "layers"), [("alexnet", "conv{}"), ("alexnet_b", "relu_conv{}")])
 def test_pairs_are_one_tower_networks_as_published(network, layers):
     options = pairs.network_options(network, 365, width=1, input_size=224)

@@ -243,9 +243,8 @@ def test_regularized_copy_has_the_same_weights_and_its_penalties():
     assert not penalized(model)
     assert len(copy.losses) == 5
     kernels = [copy.get_layer(name).kernel for name in penalized(copy)]
-    np.testing.assert_allclose(
-        copy.losses, [0.005 * float(block_norm(kernel, 5)) for kernel in kernels], 1e-6
-    )
+    expected = [0.005 * float(block_norm(kernel, 5)) for kernel in kernels]
+    np.testing.assert_allclose([float(loss) for loss in copy.losses], expected, 1e-6)
     assert [type(layer) for layer in copy.layers] == [type(layer) for layer in model.layers]
     np.testing.assert_array_equal(copy.predict(images, verbose=0), model.predict(images, verbose=0))
     copy.set_weights([array * 0 for array in before])
@@ -258,7 +257,26 @@ def test_only_the_layers_asked_for():
     assert penalized(regularizers.regularized(model, WeightDecay(), [])) == []
 
 
+def test_both_kernels_of_a_separable_convolution_are_regularized():
+    image = keras.Input((8, 8, 2))
+    x = keras.layers.SeparableConv2D(3, 3, name="separable")(
+        keras.layers.DepthwiseConv2D(3, name="each")(image)
+    )
+    model = regularizers.regularized(keras.Model(image, x), WeightDecay(2.0), ["each", "separable"])
+    each, separable = model.get_layer("each"), model.get_layer("separable")
+    kernels = each.kernel, separable.depthwise_kernel, separable.pointwise_kernel
+    expected = [float(ops.sum(ops.square(kernel))) for kernel in kernels]
+    assert sorted(float(loss) for loss in model.losses) == pytest.approx(sorted(expected), rel=1e-6)
+
+
 def test_layers_that_cannot_be_regularized_are_refused():
+    image = keras.Input((6, 6, 2))
+    nested = keras.Model(image, small_network()(image), name="nested")
+    with pytest.raises(ValueError, match="nested holds another model, small"):
+        regularizers.regularized(nested, BlockNorm())
+    dense = keras.Model(image, keras.layers.Dense(3)(image), name="dense_only")
+    with pytest.raises(ValueError, match="dense_only has no convolution to regularise"):
+        regularizers.regularized(dense, BlockNorm())
     with pytest.raises(ValueError, match=r"no layer 'conv9' in small: it has .*, conv, bn, pooling, dense"):
         regularizers.regularized(small_network(), WeightDecay(), ["conv9"])
     with pytest.raises(ValueError, match="layer 'bn', a BatchNormalization, has no kernel"):
@@ -364,6 +382,47 @@ def test_proximal_step_takes_the_learning_rate_of_its_batch_from_a_schedule():
 def test_proximal_step_refuses_unknown_layers():
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         toy_training(callbacks=[ProximalStep(["conv9"])])
+
+
+def shrunk_once(strength=1.0, **compiled):
+    """Train on one batch without a loss, at the rate of 0.1, a layer whose two groups have norms 5 and 13."""
+    start = keras.Input((2,))
+    dense = keras.layers.Dense(4, use_bias=False, name="dense")
+    model = keras.Model(start, dense(start))
+    dense.set_weights([HAND])
+    dense.trainable = compiled.pop("trainable", True)
+    compiled = {"optimizer": keras.optimizers.SGD(0.1, 0.5), "loss": "mse"} | compiled
+    model.compile(**compiled)
+    step = ProximalStep(["dense"], 2, strength)
+    model.fit(np.zeros((2, 2)), np.zeros((2, 4)), verbose=0, callbacks=[step])
+    return plain_norms(ops.convert_to_numpy(dense.kernel), 2, 2)
+
+
+def test_proximal_step_with_loss_scaling_and_on_layers_that_are_not_trained():
+    assert shrunk_once() == pytest.approx([5 - 0.2, 13 - 0.2], rel=1e-5)
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, 0.5))
+    assert shrunk_once(optimizer=scaled) == pytest.approx([5 - 0.2, 13 - 0.2], rel=1e-5)
+    assert shrunk_once(trainable=False) == pytest.approx([5, 13], rel=1e-6)
+
+
+def test_proximal_step_refuses_what_it_would_do_wrong():
+    with pytest.raises(ValueError, match="the proximal step is for SGD, got Adam"):
+        shrunk_once(optimizer="adam")
+    with pytest.raises(ValueError, match="steps_per_execution=1, not 4"):
+        shrunk_once(steps_per_execution=4)
+
+
+@pytest.mark.parametrize("callback", [ProximalStep, GroupStrengths])
+def test_layers_that_cannot_be_divided_are_refused_before_training(callback):
+    model = small_network()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    images, targets = weights(16, 6, 6, 2, dtype=np.float32), np.zeros((16, 1), np.float32)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="layer 'bn', a BatchNormalization, has no kernel"):
+        model.fit(images, targets, verbose=0, callbacks=[callback(["bn"])])
+    with pytest.raises(ValueError, match="conv: n_groups must be between 1 and the"):
+        model.fit(images, targets, verbose=0, callbacks=[callback(["conv"], 1_000)])
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
 
 
 def test_strengths_are_logged_after_every_epoch():

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnninte_utils import datasets, models, training
+from cnninte_utils import artifacts, datasets, models, training
+from cnninte_utils.activation_regularizers import ActivationRegularizer
 from cnninte_utils.artifacts import cache_dir
 from cnninte_utils.training import Recipe, augmented, fit_or_load
 from cnninte_utils.weights import Weights
@@ -28,9 +29,10 @@ def small_network():
 
 
 def network_with_states():
-    """A network that also has to remember running averages and where its random numbers are."""
+    """A network that also has to remember running averages and where two kinds of random numbers are."""
     image = keras.Input((28, 28, 1))
-    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(image))
+    x = keras.layers.Conv2D(4, 3, strides=3)(keras.layers.AveragePooling2D(2)(image))
+    x = keras.layers.Flatten()(ActivationRegularizer(group=1.0, n_groups=1, name="terms")(x))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(12, activation="relu")(x))
     x = keras.layers.Dropout(0.5)(x)
     return keras.Model(image, keras.layers.Dense(10, activation="softmax")(x))
@@ -142,7 +144,8 @@ def uninterrupted(digits, tmp_path_factory):
     [
         (training._Checkpoint, "save", 2, True, 2),
         (training, "write_json", 2, False, 1),  # the second model is written, its curves are not
-        (training._Checkpoint, "remove", 1, False, 4),  # all is done but the artifact
+        (artifacts, "write_json", 1, False, 4),  # the model is stored, its manifest is not
+        (training._Checkpoint, "remove", 1, False, 4),  # all is done but the clearing away
     ],
 )
 def test_killed_training_goes_on_and_ends_where_it_would_have(

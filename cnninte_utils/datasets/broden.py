@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..artifacts import DataError, data_dirs, file_digest
 from .base import resize
-from .folders import unpacked
+from .folders import repair_advice, unpacked
 
 __all__ = ["NAMES", "Annotation", "Broden", "load", "open_folder", "status"]
 
@@ -196,15 +196,16 @@ class Broden:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the index, the tables of labels, and the names and sizes of the images and maps.
+        """SHA-256 over the index, the tables of labels, and what the folder says of the images and maps.
 
-        Cheap on purpose: it does not read the images and maps.
+        Cheap on purpose: it takes their names, sizes and times of last change, and does not read them.
         """
         state = hashlib.sha256(self.index.to_csv(lineterminator="\n").encode())
         for name in ("label.csv", "category.csv", *(f"c_{category}.csv" for category in self.categories)):
             state.update(file_digest(self.root / name).encode())
         for _, _, name in _files(self.index, self.categories):
-            state.update(f"{name} {(self.root / 'images' / name).stat().st_size}\n".encode())
+            found = self._path(name).stat()
+            state.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
         return state.hexdigest()
 
     @cached_property
@@ -225,7 +226,7 @@ class Broden:
         pixels = self._decode(name, size).astype(np.int32)
         if pixels.ndim != 3 or pixels.shape[2] < 3:
             raise DataError(
-                f"{self._path(name)} should have the channels red, green and blue: unpack it again"
+                f"{self._path(name)} should have the channels red, green and blue: {repair_advice(self.root)}"
             )
         labels = pixels[..., 0] + 256 * pixels[..., 1]
         known = self._is_known[labels]
@@ -239,10 +240,13 @@ class Broden:
         path = self._path(name)
         try:
             with Image.open(path, formats=["JPEG", "PNG"]) as picture:
+                is_deep = picture.mode[0] in "IF"
                 found = (picture.height, picture.width)
                 pixels = np.asarray(picture.convert(mode)) if found == tuple(size) else None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} is damaged ({error}): unpack it again") from None
+            raise DataError(f"{path} is damaged ({error}): {repair_advice(path)}") from None
+        if is_deep:
+            raise DataError(f"{path} should have 8 bits a channel, its pixels are deeper")
         if pixels is None:
             wanted = "×".join(map(str, size))
             raise DataError(f"{path} should be {wanted}, as in index.csv, found {found[0]}×{found[1]}")
@@ -322,6 +326,8 @@ def open_folder(folder: Path | str, origin: str = "annotated images in Broden's 
     """
     root = Path(folder)
     categories = tuple(_table(root, "category.csv", ("name",))["name"])
+    if len(set(categories)) < len(categories):
+        raise DataError(f"{root / 'category.csv'} should have every category once: {', '.join(categories)}")
     concepts = _concepts(root, categories)
     index = _index(root, categories)
     used = concepts.index[concepts["category"] != ""]
@@ -334,12 +340,14 @@ def _table(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a table of strings that has at least these columns, and something in every column of a row."""
     path = root / name
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             header, *rows = [row for row in csv.reader(stream, strict=True) if row] or [[]]
     except FileNotFoundError:
-        raise DataError(f"{root} has no {name}: it is not in Broden's layout, or not all of it") from None
+        raise DataError(
+            f"{root} has no {name}: it is not in Broden's layout, or not all of it ({repair_advice(root)})"
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is damaged ({error}): unpack it again") from None
+        raise DataError(f"{path} is damaged ({error}): {repair_advice(path)}") from None
     absent = [column for column in columns if column not in header]
     if absent or len(set(header)) < len(header):
         raise DataError(f"{path} should have the columns {', '.join(columns)}, found {', '.join(header)}")
@@ -418,7 +426,7 @@ def _index(root: Path, categories: tuple[str, ...]) -> pd.DataFrame:
             raise DataError(f"{where}: found {found!r}, but {column} is not in category.csv")
     sizes = {column: _numbers(root, "index.csv", table, column, 2**15) for column in _INDEX_COLUMNS[2:]}
     if not len(table):
-        raise DataError(f"{root / 'index.csv'} names no image: unpack it again")
+        raise DataError(f"{root / 'index.csv'} names no image: {repair_advice(root)}")
     return table[[*_INDEX_COLUMNS, *categories]].assign(**sizes)
 
 

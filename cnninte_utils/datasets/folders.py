@@ -1,17 +1,15 @@
 """Folders of the cache: written or unpacked once, and whole or not at all."""
 
 import shutil
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..artifacts import DataError, cache_dir, file_digest, lock
-from .image_archive import DAMAGES
+from .archives import DAMAGES, Member, members
 
-__all__ = ["atomic_folder", "cached_folder", "unpacked"]
+__all__ = ["atomic_folder", "cached_folder", "repair_advice", "unpacked"]
 
 _MAX_BYTES = 2**34
 
@@ -39,6 +37,14 @@ def cached_folder(name: str, fill: Callable[[Path], object]) -> Path:
     return folder
 
 
+def repair_advice(path: Path) -> str:
+    """Say how to mend a damaged file of a folder: what lies in the cache is made again once it is gone."""
+    folders = cache_dir() / "folders"
+    if path.is_relative_to(folders):
+        return f"remove {folders / path.relative_to(folders).parts[0]}, and it will be made again"
+    return "unpack it again"
+
+
 def unpacked(archive: Path) -> Path:
     """Return the folder of an archive's name in the cache, to which its files are unpacked once."""
     top = archive.name.split(".")[0]
@@ -47,42 +53,26 @@ def unpacked(archive: Path) -> Path:
 
 def _unpack(archive: Path, top: str, folder: Path) -> None:
     """Unpack an archive in which everything lies below `top`; only the bytes of regular files are taken."""
-    members = _zip_members if archive.suffix == ".zip" else _tar_members
     total = 0
     try:
-        for name, is_regular, n_bytes, open_member in members(archive):
-            _check_member(archive, name, is_regular, top)
-            total += n_bytes
+        for member in members(archive):
+            _check_member(archive, member, top)
+            total += member.n_bytes
             if total > _MAX_BYTES:
                 raise DataError(
                     f"{archive} holds more than {_MAX_BYTES:,} bytes: it is not what it should be"
                 )
-            target = folder / name
+            target = folder / member.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with open_member() as source, target.open("wb") as stream:
+            with member.open() as source, target.open("wb") as stream:
                 shutil.copyfileobj(source, stream)
     except DAMAGES as error:
         raise DataError(f"could not unpack {archive} ({error}): fetch it again if it is damaged") from None
 
 
-def _check_member(archive: Path, name: str, is_regular: bool, top: str) -> None:
-    path = PurePosixPath(name)
-    if not is_regular or "\\" in name or ".." in path.parts or path.parts[:1] != (top,):
+def _check_member(archive: Path, member: Member, top: str) -> None:
+    path = PurePosixPath(member.name)
+    if not member.is_regular or "\\" in member.name or ".." in path.parts or path.parts[:1] != (top,):
         raise DataError(
-            f"{archive} has {name}, which is not a regular file below {top}/: refused to unpack it"
+            f"{archive} has {member.name}, which is not a regular file below {top}/: refused to unpack it"
         )
-
-
-def _tar_members(archive: Path) -> Iterator[tuple[str, bool, int, Callable]]:
-    with tarfile.open(archive, "r|*") as tar:
-        for member in tar:
-            if not member.isdir():
-                yield member.name, member.isfile(), member.size, lambda m=member: tar.extractfile(m)
-
-
-def _zip_members(archive: Path) -> Iterator[tuple[str, bool, int, Callable]]:
-    with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
-            if not member.is_dir():
-                is_regular = (member.external_attr >> 28) in (0, 0o10)
-                yield member.filename, is_regular, member.file_size, lambda m=member: packed.open(m)

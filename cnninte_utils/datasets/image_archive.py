@@ -1,9 +1,6 @@
 """Read the JPEG files of a tar or zip archive into one array, once; nothing is unpacked to disk."""
 
 import io
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from ..artifacts import Artifact, DataError, file_digest
+from .archives import DAMAGES, members
 
-__all__ = ["DAMAGES", "read_images", "read_text"]
+__all__ = ["read_images", "read_text"]
 
 
 def read_images(
@@ -64,14 +62,14 @@ def read_text(archive: Path, name: str) -> str:
     DataError
         If it is not there or the archive is damaged.
     """
-    for _, data in _members(archive, lambda candidate: candidate == name):
+    for _, data in _wanted(archive, lambda candidate: candidate == name):
         return data.decode(errors="replace")
     raise DataError(f"{archive} has no {name}: it is not the archive that it should be")
 
 
 def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found: dict[str, list[tuple[str, int, bytes]]] = {}
-    for name, data in _members(archive, label_of):
+    for name, data in _wanted(archive, label_of):
         split, label = label_of(name)
         found.setdefault(split, []).append((name, label, data))
     if not found:
@@ -86,31 +84,14 @@ def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, n
     return splits
 
 
-def _members(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
+def _wanted(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
     """Yield (name, bytes) of the wanted files of an archive."""
-    read = _zip_members if archive.suffix == ".zip" else _tar_members
     try:
-        yield from read(archive, is_wanted)
+        for member in members(archive):
+            if member.is_regular and is_wanted(member.name):
+                yield member.name, member.open().read()
     except DAMAGES as error:
         raise DataError(f"{archive} is damaged ({error}): fetch it again") from None
-
-
-DAMAGES = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
-"""What the standard library raises; the last for encryption and compressions that it does not know."""
-
-
-def _tar_members(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(archive, "r|*") as tar:
-        for member in tar:
-            if member.isfile() and is_wanted(member.name):
-                yield member.name, tar.extractfile(member).read()
-
-
-def _zip_members(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
-            if not member.is_dir() and is_wanted(member.filename):
-                yield member.filename, packed.read(member)
 
 
 def _image(archive: Path, name: str, data: bytes, size: int) -> np.ndarray:

@@ -34,7 +34,7 @@ def folder() -> Path:
     """Return the folder that :func:`write` writes by default, in the cache; it is written once."""
     drawn = {name: value for name, value in _DEFAULTS.items() if name not in ("n", "map_size")}
     sample = toyworld.render(4, **drawn)
-    determinants = {**_DEFAULTS, "writer": _WRITER, "sample": array_digest(sample.images, sample.parts)}
+    determinants = {**_DEFAULTS, "writer": _WRITER, "sample": array_digest(*vars(sample).values())}
     return cached_folder(f"toyworld-{key(determinants)}", _fill) / "toyworld_broden"
 
 
