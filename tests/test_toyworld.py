@@ -1,4 +1,5 @@
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,6 +252,23 @@ def test_the_data_set_is_balanced_and_always_the_same(data):
     toyworld.load.cache_clear()
     assert toyworld.load().fingerprint == data.fingerprint
     assert toyworld.load() is toyworld.load()
+
+
+def test_it_is_drawn_once_and_anew_by_another_generator(data, monkeypatch):
+    drawn, render = [], toyworld.render
+
+    def brighter(n, **options):
+        drawn.append(n)
+        scenes = render(n, **options)
+        return replace(scenes, images=scenes.images | brightness)
+
+    monkeypatch.setattr(toyworld, "render", brighter)
+    for brightness, expected in ((0, [30, 2000, 500, 1000]), (0, [30]), (128, [30, 2000, 500, 1000])):
+        drawn.clear()
+        toyworld.load.cache_clear()
+        assert (toyworld.load().fingerprint == data.fingerprint) == (brightness == 0)
+        assert drawn == expected
+    toyworld.load.cache_clear()
 
 
 def test_the_splits_share_no_image(data):

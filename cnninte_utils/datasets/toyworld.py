@@ -5,11 +5,14 @@ made of named parts that have a colour, a material and perhaps a texture. :func:
 together with the true label of every pixel in each of these categories.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
+from ..artifacts import Artifact, array_digest
 from . import toyworld_shapes as shapes
 from .base import ImageDataset, Split
 from .toyworld_paints import (
@@ -33,6 +36,7 @@ __all__ = [
     "SCENES",
     "TEXTURES",
     "Scenes",
+    "balanced_splits",
     "fetch",
     "load",
     "render",
@@ -84,8 +88,11 @@ class Scenes:
 @cache
 def load() -> ImageDataset:
     """Return 2,000 training, 500 validation and 1,000 test images of one object each, always the same."""
-    parts = (_balanced_split(per_class, seed) for seed, per_class in enumerate((200, 50, 100), start=1))
-    return ImageDataset("toyworld", *parts, OBJECTS, _PROVENANCE)
+
+    def draw(labels: np.ndarray, seed: int) -> np.ndarray:
+        return render(len(labels), seed=seed, labels=labels).images
+
+    return ImageDataset("toyworld", *balanced_splits("toyworld", draw, 1), OBJECTS, _PROVENANCE)
 
 
 _PROVENANCE = (
@@ -94,10 +101,35 @@ _PROVENANCE = (
 )
 
 
-def _balanced_split(per_class, seed):
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(OBJECTS)), per_class))
-    scenes = render(len(labels), seed=seed, labels=labels)
-    return Split(scenes.images, scenes.label)
+def balanced_splits(name: str, draw: Callable[[np.ndarray, int], np.ndarray], seed: int) -> list[Split]:
+    """Return 200, 50 and 100 images for each of ten classes, drawn once and then read from the cache.
+
+    Parameters
+    ----------
+    name : str
+        Of the file in the cache. Its key has a drawing of each class, so that it goes with the generator.
+    draw : function
+        Labels and a seed → as many images.
+    seed : int
+        Of the first split; the others have the next two.
+    """
+    seeds = {seed + step: per_class for step, per_class in enumerate((200, 50, 100))}
+    labels = [np.random.default_rng(s).permutation(np.repeat(np.arange(10), n)) for s, n in seeds.items()]
+    sample = draw(np.repeat(np.arange(10), 3), seed)
+    determinants = {"sample": array_digest(sample), "labels": array_digest(*labels)}
+
+    def make(path: Path) -> tuple[list[np.ndarray], None]:
+        images = [draw(each, s) for each, s in zip(labels, seeds, strict=True)]
+        with path.open("wb") as stream:
+            np.savez(stream, *images)
+        return images, None
+
+    def load(path: Path, _) -> list[np.ndarray]:
+        with np.load(path, allow_pickle=False) as arrays:
+            return list(arrays.values())
+
+    images = Artifact(name, ".npz", determinants).get_or_make(load, make)
+    return [Split(*both) for both in zip(images, labels, strict=True)]
 
 
 def fetch() -> str:

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from .base import ImageDataset, Split
-from .toyworld import SCENES, fetch, render, status
+from .base import ImageDataset
+from .toyworld import SCENES, balanced_splits, fetch, render, status
 
 __all__ = ["fetch", "load", "status"]
 
@@ -18,11 +18,8 @@ _PROVENANCE = (
 @cache
 def load() -> ImageDataset:
     """Return 2,000 training, 500 validation and 1,000 test images labelled by scene, always the same."""
-    parts = (_balanced_split(per_class, seed) for seed, per_class in enumerate((200, 50, 100), start=4))
-    return ImageDataset("toyworld_scenes", *parts, SCENES, _PROVENANCE)
 
+    def draw(scenes: np.ndarray, seed: int) -> np.ndarray:
+        return render(len(scenes), seed=seed, n_objects=2, scenes=scenes).images
 
-def _balanced_split(per_class: int, seed: int) -> Split:
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(SCENES)), per_class))
-    scenes = render(len(labels), seed=seed, n_objects=2, scenes=labels)
-    return Split(scenes.images, scenes.scene)
+    return ImageDataset("toyworld_scenes", *balanced_splits("toyworld_scenes", draw, 4), SCENES, _PROVENANCE)
