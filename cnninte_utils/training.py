@@ -203,6 +203,7 @@ class _Training:
         validation = validation.take(slice(None, None, max(1, len(validation) // _N_VALIDATION)))
         n_reports = recipe.steps // recipe.report_every
         if n_done < n_reports:
+            _make_variables(model)
             model.fit(
                 _MiniBatches(self.dataset.train, recipe, size, n_done),
                 epochs=n_reports,
@@ -231,6 +232,14 @@ class _Training:
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         )
         return model
+
+
+def _make_variables(model: keras.Model) -> None:
+    """Make optimizer and metrics ready: TensorFlow traces a step twice if the first one makes variables."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, np.zeros(1), np.ones((1, *model.output_shape[1:]), np.float32))
+    model.reset_metrics()
 
 
 class _MiniBatches(keras.utils.PyDataset):
