@@ -111,8 +111,9 @@ def fit_or_load(
 
     It is stored as a ``.keras`` file keyed by the architecture and its options, the initial weights, the
     recipe, the penalty, the data's fingerprint, the backend and Keras's version. A training that was killed
-    goes on from its last report. The learning curves come from the training batches and the validation
-    split; the test split is never looked at.
+    goes on from its last report, and ends where it would have (but for dropout on the torch backend, which
+    takes random numbers of torch's own). The learning curves come from the training batches and the
+    validation split; the test split is never looked at.
 
     Parameters
     ----------

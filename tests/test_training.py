@@ -238,7 +238,7 @@ def test_short_cosine_schedule_has_no_warmup_and_no_nan():
 def test_weight_decay_shrinks_by_hand():
     """Without a gradient AdamW leaves w · (1 − rate · decay)."""
     weight = keras.Variable([3.0])
-    Recipe(learning_rate=0.1, weight_decay=0.5).optimizer().apply([np.zeros(1, np.float32)], [weight])
+    Recipe(learning_rate=0.1, weight_decay=0.5).optimizer().apply([keras.ops.zeros(1)], [weight])
     assert np.isclose(float(weight[0]), 3 * 0.95)
 
 
