@@ -22,37 +22,42 @@ class TopShare:
     """
 
     def __init__(self, n_units: int, n_kept: int):
-        self._n_kept = n_kept
-        self._buffer = np.empty((n_units, 2 * n_kept), np.float32)
+        self._n_kept, self._chunk = n_kept, max(64, n_kept // 2)
+        self._buffer = np.full((n_units, 2 * n_kept + self._chunk), -np.inf, np.float32)
         self._counts = np.zeros(n_units, np.int64)
         self._bounds = np.full(n_units, -np.inf, np.float32)
 
     def add(self, values: np.ndarray) -> None:
         """Take in finite values of shape (..., n_units)."""
         values = np.ascontiguousarray(values, np.float32).reshape(-1, len(self._buffer))
-        _keep(values, self._n_kept, self._buffer, self._counts, self._bounds)
+        for start in range(0, len(values), self._chunk):
+            _append(values[start : start + self._chunk], self._bounds, self._buffer, self._counts)
+            full = np.flatnonzero(self._counts > 2 * self._n_kept)
+            if len(full):
+                self._prune(full)
+
+    def _prune(self, units: np.ndarray) -> None:
+        kept = self._top(units)
+        self._buffer[units] = -np.inf
+        self._buffer[units, : self._n_kept] = kept
+        self._counts[units] = self._n_kept
+        self._bounds[units] = kept.min(axis=1)
+
+    def _top(self, units: np.ndarray | slice) -> np.ndarray:
+        return np.partition(self._buffer[units], -self._n_kept, axis=1)[:, -self._n_kept :]
 
     def largest(self) -> np.ndarray:
         """Return each unit's largest values (n_units, n_kept), descending; -inf where there were fewer."""
-        largest = np.full((len(self._buffer), self._n_kept), -np.inf, np.float32)
-        for unit, count in enumerate(self._counts):
-            values = np.sort(self._buffer[unit, :count])[::-1][: self._n_kept]
-            largest[unit, : len(values)] = values
-        return largest
+        return np.sort(self._top(slice(None)), axis=1)[:, ::-1]
 
 
 @njit(nogil=True, cache=True)
-def _keep(values, n_kept, buffer, counts, bounds):
+def _append(values, bounds, buffer, counts):
     for position in range(values.shape[0]):
         for unit in range(values.shape[1]):
             if values[position, unit] > bounds[unit]:
                 buffer[unit, counts[unit]] = values[position, unit]
                 counts[unit] += 1
-                if counts[unit] == buffer.shape[1]:
-                    kept = np.partition(buffer[unit], n_kept)[n_kept:]
-                    buffer[unit, :n_kept] = kept
-                    counts[unit] = n_kept
-                    bounds[unit] = kept.min()
 
 
 @dataclass(frozen=True, eq=False)
