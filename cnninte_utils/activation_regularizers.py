@@ -1,6 +1,5 @@
 """Penalties on feature maps: units of a group active in the same place, and each in one place (paper C)."""
 
-import math
 from collections.abc import Sequence
 
 import keras
@@ -8,8 +7,7 @@ import numpy as np
 from keras import ops
 
 from .layers import chosen_layers, has_activation
-from .parameters import require
-from .regularizers import group_slices
+from .regularizers import check_factor, group_slices
 
 __all__ = ["ActivationRegularizer", "group_loss", "observed", "soft_mask", "spatial_loss"]
 
@@ -185,8 +183,8 @@ class ActivationRegularizer(keras.layers.Layer):
 
     def __init__(self, group=0.0, spatial=0.0, n_groups=5, n_layers=1, seed=0, **options):
         super().__init__(**options)
-        for factor, value in (("group", group), ("spatial", spatial)):
-            require(0 <= value < math.inf, factor, value, "0 or more, and finite")
+        check_factor("group", group)
+        check_factor("spatial", spatial)
         self.group, self.spatial = group, spatial
         self.n_groups, self.n_layers, self.seed = n_groups, n_layers, seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -201,10 +201,15 @@ class _Job:
         """How many of a unit's largest activations have to be known."""
         return 1 + max(self.n_above(probe) for probe in self.probes if probe.view == view)
 
-    def views(self) -> list[list[View]]:
-        """Return the views of the probes, each once, in groups whose largest activations fit into memory."""
+    @property
+    def views(self) -> list[View]:
+        """The views of the probes, each once."""
+        return list(dict.fromkeys(probe.view for probe in self.probes))
+
+    def groups(self) -> list[list[View]]:
+        """Return the views in groups whose largest activations fit into memory."""
         groups, n_bytes = [], np.inf
-        for view in dict.fromkeys(probe.view for probe in self.probes):
+        for view in self.views:
             more = 4 * self.n_kept(view) * self.shape(view[0])[-1]
             if n_bytes + more > _BYTES_KEPT:
                 groups.append([])
@@ -284,7 +289,6 @@ def _largest(n_kept: Sequence[int], one: Arrays, other: Arrays) -> Arrays:
 def _counts(job: _Job, thresholds: Sequence[np.ndarray], rows: range) -> Arrays:
     """Second pass over some images: each probe's counts, the probes side by side."""
     job = job.here()
-    views = list(dict.fromkeys(probe.view for probe in job.probes))
     counts, taps = job.counts(), [job.taps(probe.layer) for probe in job.probes]
     annotation = lru_cache(maxsize=_ANNOTATIONS_KEPT)(job.broden.annotation)
     pixels = np.zeros(job.broden.n_labels, np.int64)
@@ -296,7 +300,7 @@ def _counts(job: _Job, thresholds: Sequence[np.ndarray], rows: range) -> Arrays:
             count.add(each, levels, both_taps, truth.maps, truth.whole, job.broden.primary)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some, maps in job.batches(rows, views):
+        for some, maps in job.batches(rows, job.views):
             planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
             for row in some:
                 pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
@@ -348,7 +352,7 @@ class _Run:
     def _thresholds(self, job: _Job) -> list[np.ndarray]:
         path = self._part("thresholds")
         done, found = read_part(path)
-        for number, views in enumerate(self.job.views()):
+        for number, views in enumerate(self.job.groups()):
             if number in done:
                 continue
             n_kept = [self.job.n_kept(view) for view in views]

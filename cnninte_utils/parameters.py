@@ -1,4 +1,4 @@
-"""Check parameters where they come in."""
+"""Check a notebook's parameters where they come in."""
 
 __all__ = ["require"]
 

@@ -1,15 +1,22 @@
 """What paper C adds to the loss: weight decay or block norm, and two terms on activations."""
 
-import math
 from dataclasses import dataclass
-from numbers import Integral
 
 import keras
 
 from .activation_regularizers import observed
 from .layers import chosen_layers
-from .parameters import require
-from .regularizers import BlockNorm, GroupStrengths, ProximalStep, WeightDecay, regularized
+from .regularizers import (
+    BlockNorm,
+    GroupStrengths,
+    ProximalStep,
+    WeightDecay,
+    check_exponent,
+    check_factor,
+    check_n_groups,
+    kernel_options,
+    regularized,
+)
 
 __all__ = ["KINDS", "Penalty"]
 
@@ -58,12 +65,10 @@ class Penalty:
         if self.kind not in KINDS:
             raise ValueError(f"unknown penalty {self.kind!r}: choose one of {', '.join(KINDS)}")
         for name in ("strength", "activation", "spatial"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, name, value, "0 or more, and finite")
+            check_factor(name, getattr(self, name))
         for name in ("p", "q"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "from 1 to infinity")
-        is_count = isinstance(self.n_groups, Integral) and self.n_groups >= 1
-        require(is_count, "n_groups", self.n_groups, "a whole number, at least 1")
+            check_exponent(name, getattr(self, name))
+        check_n_groups(self.n_groups)
         if self.kind == "proximal" and (self.p, self.q) != (2, 1):
             raise ValueError(f"the proximal step is that of p = 2 and q = 1, got p = {self.p}, q = {self.q}")
 
@@ -74,8 +79,7 @@ class Penalty:
                 model, group=self.activation, spatial=self.spatial, n_groups=self.n_groups, seed=self.seed
             )
         if self.kind == "weight_decay":
-            kernels = ("kernel", "depthwise_kernel")
-            layers = [layer.name for layer in model.layers if any(hasattr(layer, k) for k in kernels)]
+            layers = [layer.name for layer in model.layers if kernel_options(layer)]
             return regularized(model, WeightDecay(self.strength), layers)
         if self.kind == "block_norm":
             return regularized(model, BlockNorm(self.n_groups, self.p, self.q, self.strength))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 
 import keras
 import numpy as np
@@ -16,8 +17,12 @@ __all__ = [
     "ProximalStep",
     "WeightDecay",
     "block_norm",
+    "check_exponent",
+    "check_factor",
+    "check_n_groups",
     "group_slices",
     "group_strengths",
+    "kernel_options",
     "regularized",
     "shrunk_groups",
 ]
@@ -75,7 +80,7 @@ def group_strengths(kernel, n_groups: int, p: float = 2.0):
     ValueError
         If p is below 1, or the filters cannot be divided into so many groups.
     """
-    _check_exponent("p", p)
+    check_exponent("p", p)
     n_filters = kernel.shape[-1]
     slices = group_slices(n_filters, n_groups)
     padding = n_filters
@@ -117,7 +122,7 @@ def block_norm(kernel, n_groups: int, p: float = 2.0, q: float = 1.0):
     Paper C, the general block norm; p, q and the number of groups in :class:`BlockNorm` are those of the
     authors' code.
     """
-    _check_exponent("q", q)
+    check_exponent("q", q)
     return _norm(group_strengths(kernel, n_groups, p), q)
 
 
@@ -135,17 +140,22 @@ def _norm(x, p: float):
     return ops.where(is_zero, ops.zeros_like(total), scale * root)
 
 
-def _check_exponent(name: str, value: float) -> None:
+def check_exponent(name: str, value: float) -> None:
+    """Refuse an exponent that makes no norm."""
     if not value >= 1:
         raise ValueError(f"{name} must be between 1 and inf, got {value}")
 
 
-def _check_strength(strength: float) -> None:
-    if not 0 <= strength < math.inf:
-        raise ValueError(f"strength must be finite and not negative, got {strength}")
+def check_factor(name: str, value: float) -> None:
+    """Refuse a factor of the loss that is negative, infinite or no number."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 
-_KERNEL_OPTIONS = ("kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer")
+def check_n_groups(n_groups: int) -> None:
+    """Refuse what cannot be a number of groups."""
+    if not (isinstance(n_groups, Integral) and n_groups >= 1):
+        raise ValueError(f"the whole number n_groups must be at least 1, got {n_groups}")
 
 
 @keras.saving.register_keras_serializable("cnninte_utils")
@@ -165,7 +175,7 @@ class WeightDecay(keras.Regularizer):
     """
 
     def __init__(self, strength: float = 0.005):
-        _check_strength(strength)
+        check_factor("strength", strength)
         self.strength = float(strength)
 
     def __call__(self, x):
@@ -207,11 +217,10 @@ class BlockNorm(keras.Regularizer):
 
     def __init__(self, n_groups: int = 5, p: float = 2.0, q: float = 1.0, strength: float = 0.005):
         self.n_groups, self.p, self.q, self.strength = n_groups, float(p), float(q), float(strength)
-        if n_groups < 1:
-            raise ValueError(f"n_groups must be at least 1, got {n_groups}")
-        _check_exponent("p", self.p)
-        _check_exponent("q", self.q)
-        _check_strength(self.strength)
+        check_n_groups(n_groups)
+        check_exponent("p", self.p)
+        check_exponent("q", self.q)
+        check_factor("strength", self.strength)
 
     def __call__(self, x):
         """Return the penalty, a scalar."""
@@ -221,6 +230,12 @@ class BlockNorm(keras.Regularizer):
         """Return what makes the regulariser again; JSON has no infinity, so that it goes as a word."""
         p, q = ("inf" if math.isinf(value) else value for value in (self.p, self.q))
         return {"n_groups": self.n_groups, "p": p, "q": q, "strength": self.strength}
+
+
+def kernel_options(layer: keras.Layer) -> list[str]:
+    """Return the options of a layer that take a regulariser for its kernels; of most one, or none."""
+    options = ("kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer")
+    return [option for option in options if option in layer.get_config()]
 
 
 def regularized(
@@ -255,12 +270,12 @@ def regularized(
     def cloned(layer):
         config = layer.get_config()
         if layer.name in names:
-            kernels = [option for option in _KERNEL_OPTIONS if option in config]
-            if not kernels:
+            options = kernel_options(layer)
+            if not options:
                 raise ValueError(
                     f"layer {layer.name!r}, a {type(layer).__name__}, has no kernel to regularise"
                 )
-            config |= dict.fromkeys(kernels, regularizer)
+            config |= dict.fromkeys(options, regularizer)
         return type(layer).from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=cloned)
@@ -349,7 +364,7 @@ class ProximalStep(_OfGroups):
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, strength: float = 0.005):
         super().__init__(layers, n_groups)
-        _check_strength(strength)
+        check_factor("strength", strength)
         self.strength = strength
 
     def on_train_begin(self, logs=None):
@@ -401,7 +416,7 @@ class GroupStrengths(_OfGroups):
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, p: float = 2.0):
         super().__init__(layers, n_groups)
-        _check_exponent("p", p)
+        check_exponent("p", p)
         self.p = p
 
     def on_epoch_end(self, epoch, logs=None):

@@ -148,17 +148,18 @@ def test_take_gives_some_rows_which_keep_their_number(data):
 
 
 def test_fingerprint_tells_data_sets_apart(data, tmp_path):
-    folder = tmp_path / "one"
-
-    def fingerprint_with(**changes):
-        """Write the folder, or what differs, where it was; all files get the same time of last change."""
-        write(folder, contents(**changes))
+    def unchanged_since_1970(folder):
         for path in folder.rglob("*"):
             os.utime(path, (0, 0))
+
+    def fingerprint_with(**changes):
+        folder = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
+        unchanged_since_1970(write(folder, contents(**changes)))
         return broden.open_folder(folder).fingerprint
 
+    unchanged_since_1970(data.root)
     same = fingerprint_with()
-    assert fingerprint_with() == same
+    assert data.fingerprint == same
     others = [
         fingerprint_with(**{"label.csv": ("red-c", "rot-c")}),
         fingerprint_with(**{"c_color.csv": ("1.5", "1.25")}),

@@ -99,14 +99,14 @@ def test_unknown_kinds_and_impossible_steps_are_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"strength": -1}, "parameter strength is -1"),
-        ({"kind": "none", "strength": float("nan")}, "parameter strength is nan"),
-        ({"activation": -0.1}, "parameter activation is -0.1"),
-        ({"spatial": float("inf")}, "parameter spatial is inf"),
-        ({"p": 0.5}, "parameter p is 0.5; allowed: from 1 to infinity"),
-        ({"q": float("nan")}, "parameter q is nan"),
-        ({"n_groups": 0}, "parameter n_groups is 0"),
-        ({"n_groups": 2.5}, "parameter n_groups is 2.5; allowed: a whole number"),
+        ({"strength": -1}, "strength must be finite and not negative, got -1"),
+        ({"kind": "none", "strength": float("nan")}, "strength must be finite and not negative, got nan"),
+        ({"activation": -0.1}, "activation must be finite and not negative, got -0.1"),
+        ({"spatial": float("inf")}, "spatial must be finite and not negative, got inf"),
+        ({"p": 0.5}, "p must be between 1 and inf, got 0.5"),
+        ({"q": float("nan")}, "q must be between 1 and inf, got nan"),
+        ({"n_groups": 0}, "the whole number n_groups must be at least 1, got 0"),
+        ({"n_groups": 2.5}, "the whole number n_groups must be at least 1, got 2.5"),
     ],
 )
 def test_values_out_of_range_are_refused_by_their_names(wrong, message):

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -166,6 +167,10 @@ def test_same_arguments_give_the_same_data_set(tmp_path, folder):
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in files)
     assert (other / "label.csv").read_bytes() != (folder / "label.csv").read_bytes()
+    for name in files:
+        changed = (folder / name).stat().st_mtime_ns
+        os.utime(again / name, ns=(changed, changed))
+    assert broden.open_folder(again).fingerprint == broden.open_folder(folder).fingerprint
 
 
 def test_wrong_arguments_are_refused_and_leave_nothing(tmp_path, folder):
