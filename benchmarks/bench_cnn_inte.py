@@ -21,8 +21,9 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from cnninte_utils import activations, datasets, training
-from cnninte_utils.cnn_inte import CNNINTE
+from cnninte_utils import datasets
+from cnninte_utils.methods.cnn_inte.estimator import CNNINTE
+from cnninte_utils.networks import activations, training
 
 N_LIME, N_LOOP = 5, 50
 RECIPES = {"digits": training.Recipe(300, learning_rate=3e-4, report_every=30), "mnist": training.Recipe()}

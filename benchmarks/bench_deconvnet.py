@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from cnninte_utils.papers import qdv
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -20,8 +22,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
-from cnninte_utils import deconvnet, figures, models
-from cnninte_utils.layers import LocalResponseNormalization
+from cnninte_utils import figures
+from cnninte_utils.methods.units import deconvnet
+from cnninte_utils.networks import builders
+from cnninte_utils.networks.parts import LocalResponseNormalization
 
 N_SAMPLE = 12
 
@@ -84,9 +88,9 @@ def peak_memory() -> float:
 
 def main() -> None:
     keras.utils.set_random_seed(0)
-    model = models.alexnet()
+    model = builders.alexnet()
     image = np.random.default_rng(0).random((224, 224, 3), np.float32)
-    layers = models.LAYERS["alexnet"]
+    layers = qdv.LAYERS["alexnet"]
     counts = {layer: model.get_layer(layer).output.shape[-1] for layer in layers}
     seconds = writing = 0.0
     samples = {}

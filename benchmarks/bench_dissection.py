@@ -19,11 +19,12 @@ import keras
 import numpy as np
 from PIL import Image
 
-from cnninte_utils import models
-from cnninte_utils.activations import activations
 from cnninte_utils.artifacts import DataError
-from cnninte_utils.datasets import broden, toyworld_broden
-from cnninte_utils.tally import Counts, TopShare, bilinear_taps
+from cnninte_utils.datasets import broden
+from cnninte_utils.datasets.toyworld.drawing import broden_folder
+from cnninte_utils.methods.dissection.counting import Counts, TopShare, bilinear_taps
+from cnninte_utils.networks import builders
+from cnninte_utils.networks.activations import activations
 
 N_IMAGES, N_UNITS, QUANTILE, BATCH = 300, 256, 0.005, 50
 
@@ -33,7 +34,7 @@ def images_with_labels(folder: Path) -> broden.Broden:
         data = broden.load("broden_mini")
     except DataError:
         data = broden.open_folder(
-            toyworld_broden.write(folder / "toyworld", n=N_IMAGES, size=227, map_size=113)
+            broden_folder.write(folder / "toyworld", n=N_IMAGES, size=227, map_size=113)
         )
     return data.take(range(N_IMAGES))
 
@@ -100,7 +101,7 @@ def peak_bytes(function, *arguments) -> int:
 
 def main() -> None:
     keras.utils.set_random_seed(0)
-    model = models.alexnet(input_size=227, variant="one_tower", padding="valid", head="pooling")
+    model = builders.alexnet(input_size=227, variant="one_tower", padding="valid", head="pooling")
     with TemporaryDirectory() as folder:
         data = images_with_labels(Path(folder))
         maps = np.concatenate(

@@ -12,6 +12,8 @@ import os
 import sys
 import time
 
+from cnninte_utils.papers import qdv
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
@@ -19,8 +21,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from cnninte_utils import datasets, models, qdv, transfer
-from cnninte_utils.activations import activations
+from cnninte_utils import datasets
+from cnninte_utils.methods.layers import neighborhood
+from cnninte_utils.networks import builders
+from cnninte_utils.networks.activations import activations
 
 
 def plain_hit(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
@@ -37,23 +41,25 @@ def main(name: str = "toyworld", n_seeds: str = "5") -> None:
     dataset = datasets.load(name)
     sample = dataset.test.take(dataset.test.per_class(100, 222))
     networks = {}
-    for network in transfer.NETWORKS:
-        weights = transfer.bundled(network)
-        networks[network] = models.build(network, **transfer.options_for(weights, 10))
+    for network in qdv.NETWORKS:
+        weights = qdv.bundled(network)
+        networks[network] = builders.build(network, **qdv.options_for(weights, 10))
         weights.put_into(networks[network])
     images = sample.floats(64)
     hits = {}
     for iterations in (3_000, 1_000):
         started = time.perf_counter()
-        spaces = [s for n, m in networks.items() for s in qdv.layer_spaces(n, m, models.LAYERS[n], images)]
-        frame, _ = qdv.score(spaces, sample.labels, seeds=seeds, max_iter=iterations)
+        spaces = [
+            s for n, m in networks.items() for s in neighborhood.layer_spaces(n, m, qdv.LAYERS[n], images)
+        ]
+        frame, _ = neighborhood.score(spaces, sample.labels, seeds=seeds, max_iter=iterations)
         seconds = time.perf_counter() - started
         plane = frame[frame["space"] == "2-D"].groupby(["network", "depth"])["nh"]
         hits[iterations] = seconds, plane.mean().to_numpy()
     started = time.perf_counter()
     plain = []
     for network, model in networks.items():
-        for layer in models.LAYERS[network]:
+        for layer in qdv.LAYERS[network]:
             features = activations(model, layer, images)
             plain.append([plain_hit(features, sample.labels, seed) for seed in seeds])
     seconds, plain = time.perf_counter() - started, np.array(plain)

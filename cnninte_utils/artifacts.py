@@ -7,7 +7,6 @@ one step, and an :class:`Artifact` counts only when its manifest, written last, 
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from typing import Any
 import filelock
 import platformdirs
 import pooch
+
+from .progress import is_watched
 
 __all__ = [
     "Artifact",
@@ -32,7 +33,6 @@ __all__ = [
     "key",
     "lock",
     "read_json",
-    "shows_progress",
     "write_json",
 ]
 
@@ -60,11 +60,6 @@ def clear_cache() -> None:
     """Remove trained networks and other computed artifacts; downloaded data stay."""
     for path in sorted((cache_dir() / "artifacts").glob("*")):
         path.unlink()
-
-
-def shows_progress() -> bool:
-    """Tell whether somebody watches: a terminal, or a notebook opened by hand (not papermill's)."""
-    return sys.stdout.isatty() or "JPY_SESSION_NAME" in os.environ
 
 
 def file_digest(path: Path) -> str:
@@ -181,7 +176,7 @@ def fetch(url: str, sha256: str, path: Path) -> Path:
                 known_hash=f"sha256:{sha256}",
                 fname=path.name,
                 path=path.parent,
-                progressbar=shows_progress(),
+                progressbar=is_watched(),
             )
         except (OSError, ValueError) as error:
             raise DataError(f"could not download {url} to {path}: {error}") from None

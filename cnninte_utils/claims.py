@@ -1,7 +1,6 @@
 """The papers' numbers beside ours: what each claims, what a run measured, and the verdict."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,16 +13,18 @@ import yaml
 
 from .artifacts import lock, read_json, write_json
 from .measures import mean_sd
+from .runs import Run
 
 __all__ = [
     "VERDICTS",
     "Claim",
     "ClaimsTable",
+    "Paper",
     "Record",
-    "Run",
     "catalogue",
     "judge",
     "load",
+    "papers",
     "report",
     "scoreboard",
 ]
@@ -33,8 +34,31 @@ VERDICTS = (REPRODUCED, FAILED, INCOMPARABLE)
 
 
 @dataclass(frozen=True)
+class Paper:
+    """A work that the series reproduces, as ``papers/papers.yaml`` has it.
+
+    Parameters
+    ----------
+    letter, key : str
+        What it is called in the text, and what the ids of its claims begin with.
+    title, authors, year, venue, link : str
+    subject : str
+        In a few words.
+    """
+
+    letter: str
+    key: str
+    subject: str
+    title: str
+    authors: str
+    year: int
+    venue: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
 class Claim:
-    """One statement of a paper.
+    """One statement of a paper, a row of ``papers/claims/*.yaml``.
 
     ``kind`` is ``"value"`` (a number, compared within `tolerance`), ``"ordering"`` (true or false) or
     ``"exact"`` (a list that must be equal). `dataset` is the data the paper measured on, if any.
@@ -65,49 +89,25 @@ class Record:
     seed: int
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a notebook ran on.
-
-    Parameters
-    ----------
-    notebook : str
-        Its file name without the ending, e.g. ``"11_cnn_inte"``.
-    preset, dataset, seed
-        As in the notebook's parameters.
-    reduced : str
-        How the run is smaller than the paper's ("100 of 1,000 steps"); empty if it is not.
-        A reduced run is not comparable.
-    """
-
-    notebook: str
-    preset: str
-    dataset: str
-    seed: int
-    reduced: str = ""
-
-    @property
-    def folder(self) -> Path:
-        """Where the run's files go: ``$CNNINTE_RUN_DIR``, else ``runs/<preset>`` of the project."""
-        chosen = os.environ.get("CNNINTE_RUN_DIR")
-        return Path(chosen).resolve() if chosen else _project_dir() / "runs" / self.preset
-
-    @property
-    def name(self) -> str:
-        """Prefix of the run's files: notebook and seed."""
-        return f"{self.notebook}.seed{self.seed}"
+@cache
+def papers() -> dict[str, Paper]:
+    """Return the papers by letter."""
+    return {row["letter"]: Paper(**row) for row in _read("papers.yaml")}
 
 
-def _project_dir() -> Path:
-    here = Path.cwd()
-    return next((p for p in (here, *here.parents) if (p / "notebooks" / "series.yaml").is_file()), here)
+def _read(name: str) -> list[dict[str, Any]]:
+    path = resources.files(__package__) / "papers" / name
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 @cache
 def catalogue() -> dict[str, Claim]:
     """Return every claim of every paper by id, in the papers' order."""
-    text = resources.files(__package__).joinpath("claims.yaml").read_text(encoding="utf-8")
-    return {row["id"]: Claim(**row) for row in yaml.safe_load(text)}
+    return {
+        row["id"]: Claim(paper=paper.letter, **row)
+        for paper in papers().values()
+        for row in _read(f"claims/{paper.key}.yaml")
+    }
 
 
 def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[str, str]:

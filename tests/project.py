@@ -7,7 +7,7 @@ import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from cnninte_utils import series
+from cnninte_utils.series import plan
 
 PARAMETERS = """n: int = 3  # a number
 rate: float = 0.5  # a ratio
@@ -63,7 +63,7 @@ def printed(path: Path) -> str:
     return "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
 
 
-def plan(root: Path, *names: str, preset: str = "quick", **options) -> list[series.Task]:
+def plan(root: Path, *names: str, preset: str = "quick", **options) -> list[plan.Task]:
     """Return the tasks of a run of this project."""
-    chosen = series.select(series.load_series(root), names)
-    return series.plan(chosen, preset, root / "runs" / preset, **options)
+    chosen = plan.select(plan.load_series(root), names)
+    return plan.plan(chosen, preset, root / "runs" / preset, **options)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cnninte_utils import claims
-from cnninte_utils.claims import Claim, Run, judge, load, report, scoreboard
+from cnninte_utils.claims import Claim, judge, load, report, scoreboard
+from cnninte_utils.runs import Run
 
 ACCURACY, ORDER, IDS = "cnn_inte.cnn_accuracy", "cnn_inte.keeps_accuracy", "cnn_inte.toy_ids"
 ON_MNIST = Run("10_x", "standard", "mnist", 0)

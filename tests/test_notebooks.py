@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cnninte_utils import series
+from cnninte_utils.series import plan
 
 ROOT = Path(__file__).resolve().parent.parent
-SERIES = series.load_series(ROOT)
+SERIES = plan.load_series(ROOT)
 PATHS = [n.path for n in SERIES]
 
 
@@ -29,9 +29,9 @@ def test_series_and_folder_name_the_same_notebooks():
     assert sorted(PATHS) == sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("preset", series.PRESETS)
+@pytest.mark.parametrize("preset", plan.PRESETS)
 def test_presets_fit_the_notebooks(preset):
-    tasks = series.plan(SERIES, preset, ROOT / "runs")
+    tasks = plan.plan(SERIES, preset, ROOT / "runs")
     for task in tasks:
         assert task.parameters.get("preset", "quick") == preset
 
@@ -49,7 +49,7 @@ def test_cells_are_few_and_short(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_parameters_are_typed_and_explained(path):
-    declared = series.declared_parameters(path)
+    declared = plan.declared_parameters(path)
     assert "preset" in declared
     for name, parameter in declared.items():
         assert parameter.type != "None", name

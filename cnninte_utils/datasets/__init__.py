@@ -69,4 +69,5 @@ def status() -> list[tuple[str, str, str]]:
 def _module(name: str):
     if name not in NAMES:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}")
-    return SUBSETS.get(name) or import_module(f".{name}", __package__)
+    places = {"toyworld_scenes": "toyworld.scenes"}
+    return SUBSETS.get(name) or import_module(f".{places.get(name, name)}", __package__)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .. import checks
 from ..artifacts import array_digest
 from .image_files import ImageFiles
 
@@ -31,6 +32,8 @@ class Split:
                 f"images must be float32 or uint8 (n, height, width, channels), "
                 f"not {self.images.dtype} {self.images.shape}"
             )
+        if self.images.dtype == np.float32 and len(self.images):
+            checks.images(self.images)
         if self.labels.shape != (len(self.images),):
             raise ValueError(f"{len(self.images)} images but labels of shape {self.labels.shape}")
 

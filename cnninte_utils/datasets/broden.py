@@ -278,9 +278,9 @@ def load(name: str) -> Broden:
     """
     _check_name(name)
     if name == "toyworld_broden":
-        from . import toyworld_broden  # which uses this module
+        from .toyworld import broden_folder  # which uses this module
 
-        return open_folder(toyworld_broden.folder(), _ORIGINS[name])
+        return open_folder(broden_folder.folder(), _ORIGINS[name])
     place = _find(name)
     if place is None:
         raise DataError(f"{name} is {status(name)[1]}")
@@ -292,7 +292,7 @@ def status(name: str) -> tuple[str, str]:
     """Return ("ready", where it is) or ("absent", where it was looked for and how to get it)."""
     _check_name(name)
     if name == "toyworld_broden":
-        return "ready", "drawn by cnninte_utils.datasets.toyworld_broden"
+        return "ready", "drawn by cnninte_utils.datasets.toyworld.broden_folder"
     place = _find(name)
     searched = " or ".join(str(directory) for directory in data_dirs())
     return ("ready", str(place)) if place else ("absent", f"not in {searched}. {_ADVICE[name]}")

@@ -1,5 +1,15 @@
 """Every drawing of the series: functions take arrays and axes, draw, and return the axes or figure."""
 
+from .cnn_inte import (
+    accuracy_by_depth,
+    factor_clusters,
+    hypothesis_grid,
+    instance_table,
+    score_distributions,
+    separability_map,
+    separation_bars,
+    tree_diagram,
+)
 from .common import (
     CLASS_COLORS,
     HYPOTHESIS_COLOR,
@@ -16,7 +26,7 @@ from .common import (
     use_style,
     verdict_bars,
 )
-from .dissections import (
+from .dissection import (
     CATEGORY_COLORS,
     annotated_images,
     concept_histogram,
@@ -28,8 +38,7 @@ from .dissections import (
     unit_page,
     unit_rows,
 )
-from .embeddings import difference_by_depth, embedding_grid, embedding_scatter, hit_by_depth, hit_by_epoch
-from .groups import (
+from .group_norms import (
     PENALTY_COLORS,
     active_groups,
     filters_by_group,
@@ -37,24 +46,8 @@ from .groups import (
     loss_terms,
     unit_ball,
 )
-from .interpretation import (
-    accuracy_by_depth,
-    factor_clusters,
-    hypothesis_grid,
-    instance_table,
-    score_distributions,
-    separability_map,
-    separation_bars,
-    tree_diagram,
-)
-from .reconstructions import (
-    image_grid,
-    mosaic,
-    mosaic_row,
-    similarity_by_layer,
-    strongest_images,
-    tiles,
-)
+from .layers import difference_by_depth, embedding_grid, embedding_scatter, hit_by_depth, hit_by_epoch
+from .units import image_grid, mosaic, mosaic_row, similarity_by_layer, strongest_images, tiles
 
 __all__ = [
     "CATEGORY_COLORS",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ..artifacts import atomic_path, write_json
-from ..claims import Run
+from ..runs import Run
 
 # Petroff (2021), ten colours that people with any colour vision tell apart; class k is always colour k.
 CLASS_COLORS = (
@@ -31,7 +31,7 @@ def use_style(inline_format: str = "png") -> None:
         How a notebook keeps its figures; as JPEG those with much texture take a tenth of the space. Files
         of the run are PNG either way.
     """
-    plt.style.use("cnninte_utils.series")
+    plt.style.use("cnninte_utils.figures.series")
     if inline_format == "jpeg" and get_ipython() is not None:
         set_matplotlib_formats("jpeg", pil_kwargs={"quality": 75})
 

@@ -1,0 +1,122 @@
+"""One voice for bad arguments: what was expected, what came, what to do."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["at_least", "choice", "images", "layers", "not_negative", "require"]
+
+
+def require(is_valid: bool, name: str, value: object, allowed: str) -> None:
+    """Stop with one sentence that names a notebook's parameter, its value and what is allowed.
+
+    Raises
+    ------
+    ValueError
+        If `is_valid` is false.
+
+    Examples
+    --------
+    >>> require(3 > 0, "steps", 3, "a positive number")
+    """
+    if not is_valid:
+        raise ValueError(f"parameter {name} is {value!r}; allowed: {allowed}")
+
+
+def choice(kind: str, name: object, choices: Collection) -> Any:
+    """Return `name`, or what goes with it if the choices are a mapping.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the choices.
+
+    Examples
+    --------
+    >>> choice("rule", "guided", {"guided": 1, "gradient": 2})
+    1
+    """
+    if name not in choices:
+        raise ValueError(f"unknown {kind} {name!r}: choose one of {', '.join(map(str, choices))}")
+    return choices[name] if isinstance(choices, Mapping) else name
+
+
+def at_least(smallest: int, **numbers: int) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first that is.
+    """
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or isinstance(number, bool) or number < smallest:
+            raise ValueError(f"{name} must be a whole number and at least {smallest}, got {number!r}")
+
+
+def not_negative(**factors: float) -> None:
+    """Refuse a factor that is negative, infinite or no number.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first that is.
+    """
+    for name, factor in factors.items():
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {factor}")
+
+
+def layers(model: "keras.Model", names: Sequence[str]) -> list["keras.Layer"]:
+    """Return the layers of these names.
+
+    Raises
+    ------
+    ValueError
+        If the model has no layer of one of them.
+    """
+    known = {layer.name: layer for layer in model.layers}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no layer {unknown[0]!r} in {model.name}: it has {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def images(pixels: np.ndarray, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+    """Return images as float32, sure that a network can be fed with them.
+
+    Parameters
+    ----------
+    pixels : float array of shape (n, height, width, channels)
+        In [0, 1].
+    shape : (height, width, channels), optional
+        What they should have; None for what may be any.
+
+    Raises
+    ------
+    ValueError
+        If they are whole numbers, not all in [0, 1], not finite, none, or of another shape.
+    """
+    pixels = np.asarray(pixels)
+    advice = "divide 0 … 255 by 255, or give a data set's Split, which is scaled and resized batch by batch"
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise ValueError(f"images must be floats in [0, 1], got {pixels.dtype}: {advice}")
+    if shape is not None and not _fits(pixels.shape[1:], shape):
+        raise ValueError(f"the model takes images of shape {tuple(shape)}, got {pixels.shape[1:]}")
+    if not pixels.size:
+        raise ValueError(f"there must be at least one image, got the shape {pixels.shape}")
+    lowest, highest = pixels.min(), pixels.max()
+    if not (lowest >= 0 and highest <= 1):  # NaN is neither
+        found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
+        raise ValueError(f"images must be floats in [0, 1], got {found}: {advice}")
+    return pixels.astype(np.float32, copy=False)
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(found) == len(expected) and all(e in (None, f) for f, e in zip(found, expected, strict=True))

@@ -1,0 +1,411 @@
+"""Drawings of network dissection: concepts, the units that detect them, and how many (paper C)."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from .common import CLASS_COLORS, annotated_map, show_image
+from .group_norms import penalty_colors
+from .units import tiles
+
+# Okabe and Ito (2008); a category is the same colour everywhere.
+CATEGORY_COLORS = {
+    "color": "#CC79A7",
+    "object": "#0072B2",
+    "part": "#56B4E9",
+    "material": "#E69F00",
+    "scene": "#009E73",
+    "texture": "#D55E00",
+}
+_OTHER_CATEGORY, _OUTLINE, _MARK = "0.5", "yellow", "#D55E00"
+# Ten colours, then lighter and darker ones, for labels side by side.
+_BRIGHT = np.array([to_rgb(color) for color in CLASS_COLORS])
+_SHADES = [tuple(color) for color in np.concatenate([_BRIGHT, 0.45 + 0.55 * _BRIGHT, 0.5 * _BRIGHT])]
+_OUTSIDE = 0.35  # brightness of what is outside a mask
+_GAP = 0.03  # between the images of a strip, in widths of an image
+_N_BARS, _N_NAMES = 25, 3
+
+
+def annotated_images(
+    images: np.ndarray, overlays: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]
+) -> Figure:
+    """Draw images, and below each what is marked in it, one row for each category.
+
+    The largest labels of a map are named above it. Colours belong to a row: a label has the same one under
+    every image. Labels of the category "color" have the colour that they name.
+
+    Parameters
+    ----------
+    images : float array of shape (n, height, width, 3), in [0, 1]
+    overlays : sequence of mapping of str to int array of shape (rows, columns)
+        For each image, category → label number of every pixel, 0 (white) for none.
+    names : sequence of str
+        Of the label numbers.
+    """
+    categories = list(dict.fromkeys(category for overlay in overlays for category in overlay))
+    palettes = {category: _palette(category, overlays, names) for category in categories}
+    n_rows, n_columns = 1 + len(categories), len(images)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(1.6 * n_columns + 0.3, 1.6 + 2.05 * len(categories)), squeeze=False
+    )
+    for column, (image, overlay) in enumerate(zip(images, overlays, strict=True)):
+        show_image(axes[0, column], image)
+        for ax, category in zip(axes[1:, column], categories, strict=True):
+            if category in overlay:
+                _label_map(ax, overlay[category], palettes[category], names)
+            else:
+                show_image(ax, np.ones_like(image))
+                _say(ax, "none")
+    for ax, category in zip(axes[:, 0], ["image", *categories], strict=True):
+        ax.set_ylabel(category, fontsize=9)
+    return figure
+
+
+def _say(ax: Axes, text: str) -> None:
+    """Write in the middle of empty axes."""
+    ax.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=ax.transAxes)
+
+
+def _palette(category: str, overlays: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]) -> dict:
+    """Return label → colour for the labels of a category; the largest have the most distinct colours."""
+    maps = [overlay[category].ravel() for overlay in overlays if category in overlay]
+    labels = _by_size(np.concatenate(maps))
+    palette = {label: _SHADES[i % len(_SHADES)] for i, label in enumerate(labels)}
+    if category == "color":
+        meant = {label: names[label].removesuffix("-c") for label in labels}
+        palette |= {label: to_rgb(color) for label, color in meant.items() if is_color_like(color)}
+        palette |= {label: (0.93, 0.93, 0.93) for label, color in meant.items() if color == "white"}
+    return palette
+
+
+def _label_map(ax: Axes, labels: np.ndarray, palette: Mapping[int, tuple], names: Sequence[str]) -> None:
+    picture = np.ones((*labels.shape, 3))
+    for label, color in palette.items():
+        picture[labels == label] = color
+    show_image(ax, picture)
+    largest = _by_size(labels)[:_N_NAMES]
+    handles = [Patch(facecolor=palette[label], edgecolor="0.6", label=names[label]) for label in largest]
+    if handles:
+        ax.legend(
+            handles=handles, fontsize=7, loc="lower left", bbox_to_anchor=(-0.05, 0.97), handlelength=0.9,
+            handleheight=0.9, handletextpad=0.4, labelspacing=0.15, borderpad=0.2,
+        )  # fmt: skip
+
+
+def _by_size(labels: np.ndarray) -> np.ndarray:
+    """Return the labels that there are, without 0, the largest first."""
+    found, sizes = np.unique(labels[labels != 0], return_counts=True)
+    return found[np.argsort(-sizes, kind="stable")]
+
+
+def unit_rows(images: np.ndarray, masks: np.ndarray, titles: Sequence[str], *, size: float = 1.1) -> Figure:
+    """Draw each unit's strongest images in a row, dark outside its mask, the mask outlined in yellow.
+
+    Parameters
+    ----------
+    images : float array of shape (units, k, height, width, 3), in [0, 1]
+    masks : bool array of shape (units, k, rows, columns)
+        Resized to the images (nearest neighbour).
+    titles : sequence of str
+        One for each unit, such as ``"unit 12: grass (0.11)"``.
+    size : float
+        Inches of an image's side.
+    """
+    n_units, k = images.shape[:2]
+    figure, axes = plt.subplots(n_units, 1, figsize=(size * k, (size + 0.3) * n_units), squeeze=False)
+    for ax, some, where, title in zip(axes.flat, images, masks, titles, strict=True):
+        _masked_strip(ax, some, where)
+        ax.set_title(title, fontsize=9, loc="left")
+    return figure
+
+
+def _masked_strip(ax: Axes, images: np.ndarray, masks: np.ndarray) -> None:
+    masks = _resized(np.asarray(masks, bool), images.shape[1:3])[..., None]
+    _strip(ax, np.where(masks, images, _OUTSIDE * images))
+    outline = np.pad(_side_by_side(masks, False)[..., 0], 1)  # closed at the images' edges
+    if outline.any():
+        places = (np.arange(-1, size - 1) for size in outline.shape[::-1])
+        limits = ax.axis()
+        ax.contour(*places, outline.astype(float), levels=[0.5], colors=[_OUTLINE], linewidths=0.9)
+        ax.axis(limits)
+
+
+def _resized(masks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return masks (n, rows, columns) at another size, by the nearest neighbour."""
+    rows, columns = (
+        ((np.arange(n_out) + 0.5) * n_in / n_out).astype(int)
+        for n_in, n_out in zip(masks.shape[1:], shape, strict=True)
+    )
+    return masks[:, rows[:, None], columns]
+
+
+def _strip(ax: Axes, images: np.ndarray) -> None:
+    """Draw images (n, height, width, 3) side by side."""
+    ax.imshow(_side_by_side(images, 1), vmin=0, vmax=1, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[], anchor="W")
+    ax.spines[:].set_visible(False)
+
+
+def _side_by_side(pictures: np.ndarray, between: float) -> np.ndarray:
+    """Return pictures (n, height, width, channels) as one, with columns of a value between them."""
+    gap = max(1, round(_GAP * pictures.shape[2]))
+    padded = np.pad(pictures, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=between)
+    return np.hstack(padded)[:, :-gap]
+
+
+def _legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
+    ax.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def concept_histogram(units: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw how many units detect each concept, category by category.
+
+    Parameters
+    ----------
+    units : DataFrame
+        As :meth:`.detectors.Dissection.units` returns it. Of more than 25 concepts, those that most units
+        detect are drawn and the rest are counted below.
+    """
+    detectors = units[units["is_detector"]]
+    if detectors.empty:
+        _say(ax, "no detectors")
+        ax.set(xticks=[], yticks=[], xlabel=f"detectors (0 of {len(units)} units)")
+        ax.spines[:].set_visible(False)
+        return ax
+    counts = detectors.groupby(["category", "concept"]).size().rename("n").reset_index()
+    counts = counts.sort_values("n", ascending=False, kind="stable")
+    rest, counts = counts[_N_BARS:], counts[:_N_BARS]
+    found = counts["category"].unique()
+    order = [c for c in CATEGORY_COLORS if c in found] + [c for c in found if c not in CATEGORY_COLORS]
+    counts = counts.sort_values("category", key=lambda c: c.map(order.index), kind="stable")
+    colors = {category: CATEGORY_COLORS.get(category, _OTHER_CATEGORY) for category in order}
+    ax.barh(range(len(counts)), counts["n"], color=counts["category"].map(colors), height=0.75)
+    ax.set_yticks(range(len(counts)), counts["concept"], fontsize=8)
+    ax.set_ylim(len(counts) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    note = f"\n{rest['n'].sum()} of them for {len(rest)} concepts not drawn" if len(rest) else ""
+    ax.set_xlabel(f"detectors ({len(detectors)} of {len(units)} units){note}")
+    _legend_beside(ax, [Patch(color=color, label=category) for category, color in colors.items()])
+    return ax
+
+
+def detectors_by_layer(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the unique detectors of each layer, a bar for each network.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row for each layer and network: ``layer``, ``network``, ``sum``, and, if there is one, ``null``,
+        what 95 % of the nulls do not exceed, a black dash over the bar.
+    """
+    layers, networks = frame["layer"].unique().tolist(), frame["network"].unique().tolist()
+    colors, width = penalty_colors(networks), 0.8 / len(networks)
+    handles = [Patch(color=color, label=network) for network, color in colors.items()]
+    for number, (network, color) in enumerate(colors.items()):
+        rows = frame[frame["network"] == network]
+        centers = rows["layer"].map(layers.index).to_numpy() + (number - (len(networks) - 1) / 2) * width
+        ax.bar(centers, rows["sum"], width=0.92 * width, color=color)
+        if "null" in rows:
+            ends = centers - 0.4 * width, centers + 0.4 * width
+            ax.hlines(rows["null"], *ends, colors="white", linewidths=4, zorder=3)  # to be seen on dark bars
+            ax.hlines(rows["null"], *ends, colors="black", linewidths=2, zorder=4)
+    if "null" in frame:
+        handles.append(Line2D([], [], color="black", lw=2, label="95th percentile of the nulls"))
+    ax.set_xticks(range(len(layers)), layers)
+    highest = frame[[c for c in ("sum", "null") if c in frame]].max().max()
+    ax.set_ylim(0, max(1.3 * max(1, highest), ax.get_ylim()[1]))  # the legend stands over the bars
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.set(xlabel="layer", ylabel="unique detectors")
+    ax.legend(handles=handles, fontsize=8, loc="upper left", ncols=2)
+    return ax
+
+
+def gain_plot(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the detectors under one penalty beside those under another, row by row.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row for each training: ``row`` (what is compared in one row of the drawing, e.g. data and model),
+        ``penalty``, ``seed``, ``detectors``, ``null`` (detectors of a null, NaN for none). Small dots are
+        seeds, large ones their means, joined by a line, and grey dashes the mean nulls.
+    """
+    labels, penalties = frame["row"].unique().tolist(), frame["penalty"].unique().tolist()
+    colors = penalty_colors(penalties)
+    shifts = dict(zip(penalties, _spread(len(penalties), 0.36), strict=True))
+    y = frame["row"].map(labels.index) + frame["penalty"].map(shifts)
+    means = frame.groupby(["row", "penalty"], sort=False)[["detectors", "null"]].mean()
+    for place, label in enumerate(labels):
+        some = means.loc[label].reindex(penalties).dropna(subset="detectors")
+        ax.plot(some["detectors"], [place + shifts[p] for p in some.index], color="0.75", lw=1.5, zorder=1)
+    for penalty, color in colors.items():
+        is_it = frame["penalty"] == penalty
+        ax.scatter(frame["detectors"][is_it], y[is_it], s=14, color=color, alpha=0.5, linewidths=0, zorder=2)
+        some = means.xs(penalty, level="penalty")
+        places = [labels.index(label) + shifts[penalty] for label in some.index]
+        ax.scatter(
+            some["detectors"], places, s=80, color=color, edgecolors="white", zorder=3,
+            label=penalty.replace("_", " "),
+        )  # fmt: skip
+        ax.scatter(some["null"], places, marker="|", s=130, color="0.5", linewidths=2.5, zorder=2)
+    if frame["null"].notna().any():
+        ax.scatter([], [], marker="|", s=130, color="0.5", linewidths=2.5, label="null")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("unique detectors (small dots: seeds)")
+    _legend_beside(ax, ax.get_legend_handles_labels()[0])
+    return ax
+
+
+def _spread(n: int, width: float) -> np.ndarray:
+    """Return n places around 0, `width` from the first to the last."""
+    return np.linspace(-width / 2, width / 2, n) if n > 1 else np.zeros(1)
+
+
+def count_map(table: pd.DataFrame, ax: Axes, *, mark: tuple[float, float] | None = None) -> Axes:
+    """Draw counts of detectors as a map of the two settings that decide them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Quantiles down, IoU thresholds across, as :func:`.detectors.detectors_by_threshold` returns it.
+    mark : (quantile, iou_threshold), optional
+        The cell to frame.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such cell.
+    """
+    counts = table.to_numpy()
+    annotated_map(counts, ax, text=counts, fmt=".0f", vmin=0, vmax=max(1, np.nanmax(counts)))
+    ax.set_xticks(range(table.shape[1]), [f"{value:g}" for value in table.columns])
+    ax.set_yticks(range(table.shape[0]), [f"{value:g}" for value in table.index])
+    ax.set(xlabel="IoU threshold", ylabel="top quantile")
+    if mark is not None:
+        row, column = (
+            _place(table.index, mark[0], "quantile"),
+            _place(table.columns, mark[1], "IoU threshold"),
+        )
+        corner = (column - 0.5, row - 0.5)
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=_MARK, lw=3, clip_on=False, zorder=3))
+    return ax
+
+
+def _place(values: pd.Index, wanted: float, what: str) -> int:
+    places = np.flatnonzero(np.isclose(values.to_numpy(float), wanted))
+    if not len(places):
+        raise ValueError(f"no {what} {wanted:g} in the table: it has {', '.join(f'{v:g}' for v in values)}")
+    return int(places[0])
+
+
+def null_distribution(observed: float, nulls: Mapping[str, np.ndarray], ax: Axes) -> Axes:
+    """Draw an observed count beside the counts of nulls: a dot each, equal ones stacked.
+
+    Parameters
+    ----------
+    observed : float
+    nulls : mapping of str to array of shape (n,)
+        Kind of null → its counts, one row of the drawing each.
+    """
+    stacks = {kind: _stacked(np.asarray(counts)) for kind, counts in nulls.items()}
+    tallest = max((heights.max(initial=0) for _, heights in stacks.values()), default=0)
+    for row, (counts, heights) in enumerate(stacks.values()):
+        ax.scatter(counts, row - heights * min(0.1, 0.7 / max(tallest, 1)), s=22, color="0.5", linewidths=0)
+    ax.axvline(observed, color=_MARK, lw=2)
+    highest = max((counts.max(initial=0) for counts, _ in stacks.values()), default=0)
+    side = -1 if 2 * observed > max(observed, highest) else 1
+    ax.annotate(
+        f"observed: {observed:g}", (observed, 1), xycoords=ax.get_xaxis_transform(), xytext=(5 * side, 0),
+        textcoords="offset points", ha="left" if side > 0 else "right", va="top", color=_MARK,
+    )  # fmt: skip
+    ax.set_yticks(range(len(nulls)), [f"{kind}\n({len(counts)} draws)" for kind, counts in nulls.items()])
+    ax.set_ylim(len(nulls) - 0.7, -1.1)
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("unique detectors")
+    return ax
+
+
+def _stacked(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts in order, and for each how many equal ones stand before it."""
+    counts = np.sort(counts)
+    return counts, np.arange(len(counts)) - np.searchsorted(counts, counts)
+
+
+def iou_bars(
+    names: Sequence[str], values: np.ndarray, ax: Axes, *, threshold: float = 0.04, n: int = 8
+) -> Axes:
+    """Draw the concepts with the highest IoU for one unit.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the concepts.
+    values : float array of shape (len(names),)
+        Their IoU with the unit.
+    threshold : float
+        From where on the unit is a detector; bars below are grey.
+    n : int
+        Bars drawn at most.
+    """
+    values = np.asarray(values)
+    largest = np.argsort(-values, kind="stable")[:n]
+    colors = np.where(values[largest] >= threshold, "#0072B2", "0.7")
+    ax.barh(range(len(largest)), values[largest], color=colors, height=0.7)
+    ax.axvline(threshold, color="0.2", ls="--", lw=1)
+    ax.set_yticks(range(len(largest)), [names[label] for label in largest], fontsize=8)
+    ax.set_ylim(len(largest) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set(
+        xlabel=f"IoU (dashed: threshold {threshold:g})",
+        xlim=(0, 1.1 * max(threshold, values[largest].max(initial=0))),
+    )
+    return ax
+
+
+def unit_page(
+    images: np.ndarray,
+    masks: np.ndarray,
+    reconstruction: np.ndarray,
+    names: Sequence[str],
+    ious: np.ndarray,
+    title: str,
+    *,
+    threshold: float = 0.04,
+) -> Figure:
+    """Draw a unit on one page: its strongest images, what it sees in them, and the concepts it marks best.
+
+    Parameters
+    ----------
+    images : float array of shape (k, height, width, 3), in [0, 1]
+    masks : bool array of shape (k, rows, columns)
+    reconstruction : float array of shape (k, height, width, 3)
+        Signed; grey is 0, and each is scaled by its own magnitude.
+    names, ious, threshold
+        As for :func:`iou_bars`.
+    title : str
+    """
+    figure = plt.figure(figsize=(1.25 * len(images) + 3.2, 3.6))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.25 * len(images), 2.6))
+    axes = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
+    _masked_strip(axes[0], images, masks)
+    _strip(axes[1], tiles(reconstruction)[0])
+    for ax, label in zip(axes, ("strongest images", "reconstructions"), strict=True):
+        ax.set_title(label, fontsize=9, loc="left")
+    iou_bars(names, ious, figure.add_subplot(grid[:, 1]), threshold=threshold)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure

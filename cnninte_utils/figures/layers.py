@@ -1,0 +1,117 @@
+"""Drawings of embeddings and of the neighbourhood hit (paper B, Fig. 4 and Table 3)."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .common import CLASS_COLORS
+
+NETWORK_COLORS = {"alexnet": "#0072B2", "vgg19": "#D55E00"}
+
+
+def embedding_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, *, title: str = "") -> Axes:
+    """Draw an embedding (n, 2), one colour per class, the same everywhere."""
+    ax.scatter(*points.T, c=[CLASS_COLORS[k % 10] for k in labels], s=5, linewidths=0)
+    ax.set(xticks=[], yticks=[], title=title)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color="0.8")
+    return ax
+
+
+def embedding_grid(
+    rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], labels: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+    """Draw rows of embeddings with one legend of classes.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence of (title, points)
+        One row for each name.
+    labels : int array of shape (n,)
+    class_names : sequence of str
+    """
+    n_columns = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows), n_columns, figsize=(2.3 * n_columns, 2.5 * len(rows) + 0.4), squeeze=False
+    )
+    for row, (name, panels) in zip(axes, rows.items(), strict=True):
+        for ax, (title, points) in zip(row, panels, strict=False):
+            embedding_scatter(points, labels, ax)
+            ax.set_title(title, fontsize=9)
+        row[0].set_ylabel(name)
+        for ax in row[len(panels) :]:
+            ax.set_axis_off()
+    handles = [
+        Line2D([], [], marker="o", ls="", color=CLASS_COLORS[k % 10], label=name)
+        for k, name in enumerate(class_names)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(10, len(handles)), fontsize=8)
+    return figure
+
+
+def hit_by_depth(
+    frame: pd.DataFrame,
+    ax: Axes,
+    *,
+    paper: Mapping[str, Sequence[float]] | None = None,
+    chance: float | None = None,
+) -> Axes:
+    """Draw the neighbourhood hit against depth, a line for each network, with the paper's points.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`cnninte_utils.methods.layers.neighborhood.score` returns it, of one space; seeds are
+        averaged, the band is the bootstrap interval.
+    paper : mapping of str to sequence of float, optional
+        Network → the paper's values from the first layer on.
+    chance : float, optional
+        What labels that do not matter would give.
+    """
+    columns = ["nh", "low", "high"]
+    for network, rows in frame.groupby("network", sort=False):
+        mean, color = rows.groupby("depth")[columns].mean(), NETWORK_COLORS.get(network, "0.3")
+        ax.plot(mean.index, mean["nh"], marker="o", color=color, label=f"{network}, here")
+        ax.fill_between(mean.index, mean["low"], mean["high"], color=color, alpha=0.15, lw=0)
+    for network, values in (paper or {}).items():
+        color = NETWORK_COLORS.get(network, "0.3")
+        ax.plot(
+            range(1, len(values) + 1), values, marker="x", ls="--", color=color, label=f"{network}, paper"
+        )
+    if chance is not None:
+        ax.axhline(chance, color="0.5", ls=":", lw=1, label=f"chance ({chance:.2f})")
+    ax.set(xlabel="layer", ylabel="neighbourhood hit", ylim=(0, 1), xticks=sorted(frame["depth"].unique()))
+    ax.legend(fontsize=8, loc="upper left")
+    return ax
+
+
+def difference_by_depth(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw a paired difference against depth with its interval, as :func:`.qdv.compare` gives it."""
+    error = [frame["difference"] - frame["low"], frame["high"] - frame["difference"]]
+    ax.errorbar(frame["depth"], frame["difference"], yerr=error, fmt="o", color="#009E73", capsize=4)
+    ax.axhline(0, color="0.5", lw=1)
+    ax.set(xlabel="layer", ylabel="difference of the hits", xticks=frame["depth"])
+    return ax
+
+
+def hit_by_epoch(frame: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Draw accuracy and neighbourhood hit of variants against training epochs.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns epoch, variant, accuracy, nh.
+    """
+    for ax, column, label in zip(
+        axes, ("nh", "accuracy"), ("neighbourhood hit, last layer", "validation accuracy"), strict=True
+    ):
+        for variant, rows in frame.groupby("variant", sort=False):
+            ax.plot(rows["epoch"], rows[column], marker="o", label=variant)
+        ax.set(xlabel="training epochs", ylabel=label, xticks=sorted(frame["epoch"].unique()))
+        ax.legend(fontsize=8)
+    return axes

@@ -1,0 +1,1 @@
+"""What whole layers tell apart: embeddings and the neighbourhood hit (paper B)."""

@@ -1,0 +1,1 @@
+"""What single units respond to: deconvnet and its relatives, activation maximisation (paper B)."""

@@ -1,0 +1,390 @@
+"""Fit a network once; afterwards load it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from ..artifacts import Artifact, atomic_path, read_json, write_json
+from ..datasets import ImageDataset, Split
+from ..progress import is_watched
+from .activations import Batches
+from .builders import build
+from .lookup import images_at_once
+from .weights import Weights
+
+__all__ = ["Objective", "Recipe", "TrainedNetwork", "augmented", "fit_or_load", "load_model"]
+
+_N_VALIDATION = 1_000
+_VALIDATION_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, with paper A's values as defaults.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, one mini-batch each.
+    batch_size : int
+    learning_rate : float
+        Its largest value if there is a schedule.
+    report_every : int
+        Steps between two points of the learning curves, and between two checkpoints; the steps must be a
+        multiple of it.
+    seed : int
+        Of the initial weights, the order of the images, augmentation and dropout.
+    schedule : {"constant", "cosine"}
+        Cosine: up from 0 over a twentieth of the steps, then down to 0 along half a cosine.
+    weight_decay : float
+        Decoupled (AdamW); not a term of the loss.
+    is_augmented : bool
+        Mirror images left to right, and shift them by up to an eighth of their size, at random.
+    algorithm : {"adam", "sgd"}
+        The second with momentum 0.9, as in paper C's authors' code.
+    """
+
+    steps: int = 1_000
+    batch_size: int = 50
+    learning_rate: float = 1e-4
+    report_every: int = 100
+    seed: int = 0
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    is_augmented: bool = False
+    algorithm: str = "adam"
+
+    def __post_init__(self):
+        if min(self.steps, self.batch_size, self.report_every) < 1 or self.steps % self.report_every:
+            raise ValueError(
+                f"steps ({self.steps}), batch_size ({self.batch_size}) and report_every "
+                f"({self.report_every}) must be positive, and steps a multiple of report_every"
+            )
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"unknown schedule {self.schedule!r}: choose constant or cosine")
+        if self.algorithm not in ("adam", "sgd"):
+            raise ValueError(f"unknown algorithm {self.algorithm!r}: choose adam or sgd")
+
+    @classmethod
+    def of_epochs(cls, epochs: int, n_images: int, batch_size: int, **options) -> "Recipe":
+        """Return a recipe in passes over `n_images` images, with a report after each."""
+        per_epoch = -(-n_images // batch_size)
+        return cls(epochs * per_epoch, batch_size, report_every=per_epoch, **options)
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Return the optimizer that the recipe wants."""
+        rate = self.learning_rate
+        if self.schedule == "cosine":
+            n_warmup = self.steps // 20
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0, self.steps - n_warmup, warmup_target=rate, warmup_steps=n_warmup
+            )
+        decay = self.weight_decay or None
+        if self.algorithm == "sgd":
+            return keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
+        return keras.optimizers.Adam(rate, weight_decay=decay)
+
+
+class Objective(Protocol):
+    """What a training wants beside a small cross-entropy: a dataclass of JSON values with two methods."""
+
+    def applied_to(self, model: keras.Model) -> keras.Model:
+        """Return a copy of the model, with its weights, whose loss has the objective's terms."""
+
+    def callbacks(self, model: keras.Model) -> list[keras.callbacks.Callback]:
+        """Return what is done or measured while the model is trained."""
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A fitted model, its learning curves (name → one value per report) and whether it was cached."""
+
+    model: keras.Model
+    history: dict[str, list[float]]
+    was_cached: bool
+
+
+def fit_or_load(
+    architecture: str,
+    dataset: ImageDataset,
+    recipe: Recipe = Recipe(),
+    *,
+    options: dict[str, Any] | None = None,
+    weights: Weights | None = None,
+    objective: Objective | None = None,
+    tensorboard_dir: Path | str | None = None,
+) -> TrainedNetwork:
+    """Train a network, or load the one trained before with the same determinants.
+
+    It is stored as a ``.keras`` file keyed by the architecture and its options, the initial weights, the
+    recipe, the objective, the data's fingerprint, the backend and Keras's version. A training that was killed
+    goes on from its last report, and ends where it would have (but for dropout on the torch backend, which
+    takes random numbers of torch's own). The learning curves come from the training batches and the
+    validation split; the test split is never looked at.
+
+    Parameters
+    ----------
+    architecture : str
+        A name of :data:`cnninte_utils.networks.builders.BUILDERS`.
+    dataset : ImageDataset
+        Its images are resized to what the network takes, batch by batch.
+    recipe : Recipe
+    options : dict, optional
+        For the builder; JSON values.
+    weights : Weights, optional
+        To start from, for the layers that they have.
+    objective : Objective, optional
+        What is added to the loss, such as a ``Penalty`` of :mod:`cnninte_utils.methods.group_norms`.
+    tensorboard_dir : path, optional
+        Where to write TensorBoard logs (graph and curves). Asking for them trains anew. Needs the
+        extra ``tensorboard``.
+
+    Returns
+    -------
+    TrainedNetwork
+
+    Raises
+    ------
+    ValueError
+        If the architecture is unknown, or the weights do not fit it.
+    ImportError
+        If TensorBoard logs are asked for and TensorBoard is not installed.
+    """
+    training = _Training(architecture, options or {}, dataset, recipe, weights, objective)
+    if tensorboard_dir is not None:
+        return training.run(None, [_tensorboard(tensorboard_dir)])
+    artifact = Artifact(architecture, ".keras", training.determinants())
+    checkpoint = _Checkpoint(artifact.path)
+
+    def make(path: Path) -> tuple[TrainedNetwork, dict]:
+        network = training.run(checkpoint)
+        network.model.save(path)
+        return network, network.history
+
+    def load(path: Path, history: dict) -> TrainedNetwork:
+        return TrainedNetwork(load_model(path), history, was_cached=True)
+
+    network = artifact.get_or_make(load, make)
+    checkpoint.remove()
+    return network
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a ``.keras`` file whose layers may be those of this package; code in it is refused."""
+    return keras.models.load_model(path, safe_mode=True)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Everything that determines a fitted network."""
+
+    architecture: str
+    options: dict[str, Any]
+    dataset: ImageDataset
+    recipe: Recipe
+    weights: Weights | None
+    objective: Objective | None = None
+
+    def determinants(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "options": self.options,
+            "weights": self.weights and self.weights.fingerprint,
+            "recipe": asdict(self.recipe),
+            "penalty": self.objective and asdict(self.objective),  # so called since there was but one kind
+            "data": self.dataset.fingerprint,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+        }
+
+    def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
+        """Fit, from the checkpoint on if there is one."""
+        recipe = self.recipe
+        model, history = (checkpoint and checkpoint.load()) or (self._start(), {})
+        n_done = len(history.get("loss", ()))
+        measuring = self.objective.callbacks(model) if self.objective else []
+        own = [*measuring, _Curves(history), _ProgressBar(recipe.steps, n_done * recipe.report_every)]
+        if checkpoint is not None:
+            own.append(_CheckpointWriter(checkpoint, history))
+        size = model.input_shape[1]
+        validation = self.dataset.validation
+        validation = validation.take(slice(None, None, max(1, len(validation) // _N_VALIDATION)))
+        n_validation = min(_VALIDATION_BATCH, images_at_once(model))
+        n_reports = recipe.steps // recipe.report_every
+        if n_done < n_reports:
+            _make_variables(model)
+            model.fit(
+                _MiniBatches(self.dataset.train, recipe, size, n_done),
+                epochs=n_reports,
+                initial_epoch=n_done,
+                steps_per_epoch=recipe.report_every,
+                validation_data=Batches(validation, model.input_shape[1:], n_validation, has_labels=True),
+                callbacks=[*own, *callbacks],
+                shuffle=False,
+                verbose=0,
+            )
+        history["step"] = [recipe.report_every * (i + 1) for i in range(len(history["loss"]))]
+        return TrainedNetwork(model, history, was_cached=False)
+
+    def _start(self) -> keras.Model:
+        keras.utils.set_random_seed(self.recipe.seed)
+        model = build(self.architecture, **self.options)
+        if self.weights is not None:
+            self.weights.put_into(model)
+        if self.objective is not None:
+            model = self.objective.applied_to(model)
+        model.compile(
+            optimizer=self.recipe.optimizer(),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            # XLA's convolutions take twice the time of TensorFlow's own on a CPU
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        )
+        return model
+
+
+def _make_variables(model: keras.Model) -> None:
+    """Make optimizer and metrics ready: TensorFlow traces a step twice if the first one makes variables."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, np.zeros(1), np.ones((1, *model.output_shape[1:]), np.float32))
+    model.reset_metrics()
+
+
+class _MiniBatches(keras.utils.PyDataset):
+    """Random mini-batches; every image once before any comes again."""
+
+    def __init__(self, split: Split, recipe: Recipe, size: int, n_done: int):
+        super().__init__()
+        rng = np.random.default_rng(recipe.seed)
+        n_passes = -(-recipe.steps * recipe.batch_size // len(split))
+        order = np.concatenate([rng.permutation(len(split)).astype(np.uint32) for _ in range(n_passes)])
+        self._split, self._recipe, self._size = split, recipe, size
+        self._rows = order[: recipe.steps * recipe.batch_size].reshape(recipe.steps, recipe.batch_size)
+        self._first = n_done * recipe.report_every
+
+    def __len__(self) -> int:
+        return len(self._rows) - self._first
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        step = self._first + index
+        batch = self._split.take(self._rows[step])
+        images = batch.floats(self._size)
+        if self._recipe.is_augmented:
+            images = augmented(images, np.random.default_rng([self._recipe.seed, step]))
+        return images, batch.labels
+
+
+def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirror images left to right and shift them by up to an eighth of their size, each at random.
+
+    What a shift uncovers is filled by reflection.
+    """
+    n, height, width, _ = images.shape
+    reach = height // 8
+    mirrored = np.where(rng.random(n)[:, None, None, None] < 0.5, images[:, :, ::-1], images)
+    padded = np.pad(mirrored, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    down, right = rng.integers(0, 2 * reach + 1, (2, n))
+    return np.ascontiguousarray(windows[np.arange(n), down, right].transpose(0, 2, 3, 1))
+
+
+class _Checkpoint:
+    """A network in training and its curves, beside the artifact that it becomes.
+
+    The curves, written last, name the model that goes with them. With them goes what Keras does not save:
+    where the random numbers of its layers are.
+    """
+
+    def __init__(self, artifact: Path):
+        self._stem = artifact.with_suffix("")
+        self._curves = self._stem.with_suffix(".training.json")
+
+    def load(self) -> tuple[keras.Model, dict] | None:
+        """Return the model and its curves, or None if there is nothing to go on from."""
+        history = read_json(self._curves)
+        if history is None:
+            return None
+        states = history.pop("random_states", [])
+        model = load_model(self._model(history))
+        for generator, state in zip(_random_generators(model), states, strict=False):
+            generator.state.assign(state)
+        return model, history
+
+    def save(self, model: keras.Model, history: dict) -> None:
+        """Write the model, then the curves; remove earlier models."""
+        with atomic_path(self._model(history)) as temporary:
+            model.save(temporary)
+        states = [keras.ops.convert_to_numpy(g.state).tolist() for g in _random_generators(model)]
+        write_json(self._curves, history | {"random_states": states})
+        for path in self._models():
+            if path != self._model(history):
+                path.unlink()
+
+    def remove(self) -> None:
+        """Remove what there is."""
+        self._curves.unlink(missing_ok=True)
+        for path in self._models():
+            path.unlink()
+
+    def _model(self, history: dict) -> Path:
+        return self._stem.with_suffix(f".training{len(history['loss'])}.keras")
+
+    def _models(self) -> list[Path]:
+        return list(self._stem.parent.glob(f"{self._stem.name}.training*.keras"))
+
+
+def _random_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    return [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
+
+
+class _CheckpointWriter(keras.callbacks.Callback):
+    def __init__(self, checkpoint: _Checkpoint, history: dict):
+        super().__init__()
+        self._checkpoint, self._history = checkpoint, history
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._checkpoint.save(self.model, self._history)
+
+
+class _Curves(keras.callbacks.Callback):
+    """Adds what Keras reports to the curves."""
+
+    def __init__(self, history: dict[str, list[float]]):
+        super().__init__()
+        self._history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(float(value))
+
+
+class _ProgressBar(keras.callbacks.Callback):
+    """One tidy bar over all steps."""
+
+    def __init__(self, n_steps: int, n_done: int):
+        super().__init__()
+        self._bar = tqdm(
+            total=n_steps, initial=n_done, desc="training", unit="step", disable=not is_watched()
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._bar.set_postfix({name: f"{value:.3f}" for name, value in (logs or {}).items()})
+
+    def on_train_end(self, logs=None):
+        self._bar.close()
+
+
+def _tensorboard(folder: Path | str) -> keras.callbacks.TensorBoard:
+    if find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard logs need the extra: pip install 'cnninte-utils[tensorboard]'")
+    return keras.callbacks.TensorBoard(folder, write_graph=True)

@@ -1,0 +1,109 @@
+"""Fine-tune AlexNet and VGG19 as paper B does: pretrained convolutions, a new head."""
+
+import keras
+import numpy as np
+
+from ..datasets import ImageDataset, Split
+from ..networks.activations import predict
+from ..networks.published import imagenet
+from ..networks.training import Recipe, TrainedNetwork, fit_or_load
+from ..networks.weights import Weights, bundled
+
+__all__ = [
+    "LAYERS",
+    "NETWORKS",
+    "SCALINGS",
+    "SOURCES",
+    "fine_tune",
+    "options_for",
+    "predicted_labels",
+    "reduction",
+]
+
+NETWORKS = ("alexnet", "vgg19")
+LAYERS = {
+    "alexnet": ("maxpool1", "maxpool2", "conv3", "conv4", "maxpool5"),
+    "vgg19": ("maxpool1", "maxpool2", "maxpool3", "maxpool4", "maxpool5"),
+}
+"""The five layers of each network that paper B looks at."""
+
+VARIANTS = {"alexnet": {"head": "flat", "padding": "same"}, "vgg19": {"head": "fc"}}
+"""Paper B's: one dense layer on AlexNet's convolutions, the first of them padded; VGG19's own fc layers."""
+INPUT_SIZE = 224
+SOURCES = {"bundled": bundled, "imagenet": imagenet}
+SCALINGS = ("as_trained", "zero_one")
+
+
+def fine_tune(
+    architecture: str,
+    dataset: ImageDataset,
+    *,
+    source: str = "bundled",
+    scaling: str = "as_trained",
+    epochs: int = 10,
+    batch_size: int = 16,
+    learning_rate: float = 1e-5,
+    seed: int = 0,
+) -> TrainedNetwork:
+    """Fine-tune a pretrained network on a data set, or load it; paper B's recipe by default.
+
+    Parameters
+    ----------
+    architecture : {"alexnet", "vgg19"}
+    dataset : ImageDataset
+        Of colour images.
+    source : {"bundled", "imagenet"}
+        Of the pretrained weights: a quarter of the width at 64×64, or the full networks at 224×224.
+    scaling : {"as_trained", "zero_one"}
+        What the convolutions get: pixels as the weights were trained with, or pixels in [0, 1] as in paper
+        B's authors' code.
+    epochs, batch_size, learning_rate, seed
+        As in :class:`cnninte_utils.networks.training.Recipe`.
+
+    Returns
+    -------
+    TrainedNetwork
+
+    References
+    ----------
+    Wang, Liu 2024, Section 4.
+    """
+    for name, value, choices in (
+        ("architecture", architecture, NETWORKS),
+        ("source", source, SOURCES),
+        ("scaling", scaling, SCALINGS),
+    ):
+        if value not in choices:
+            raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
+    weights = SOURCES[source](architecture)
+    recipe = Recipe.of_epochs(epochs, len(dataset.train), batch_size, learning_rate=learning_rate, seed=seed)
+    options = options_for(weights, len(dataset.class_names), scaling)
+    return fit_or_load(architecture, dataset, recipe, options=options, weights=_transferable(weights))
+
+
+def options_for(weights: Weights, n_classes: int, scaling: str = "as_trained") -> dict:
+    """Return what the network for the weights is built with, with paper B's head for `n_classes`."""
+    options = weights.options | {"n_classes": n_classes} | VARIANTS[weights.architecture]
+    options["input_size"] = min(INPUT_SIZE, options["input_size"])
+    return options | ({} if scaling == "as_trained" else {"mean": None, "std": None})
+
+
+def predicted_labels(model: keras.Model, split: Split) -> np.ndarray:
+    """Return the class (n,) that a network gives to each image, resized to what it takes batch by batch."""
+    return predict(model, split).argmax(axis=1)
+
+
+def reduction(source: str, epochs: int, n_train: int) -> str:
+    """Say how a run is smaller than paper B's; empty if it is not."""
+    parts = [
+        "a quarter of the width at 64×64, pretrained on Tiny ImageNet" if source == "bundled" else "",
+        f"{epochs} of 10 epochs" if epochs < 10 else "",
+        f"{n_train:,} training images" if n_train < 45_000 else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _transferable(weights: Weights) -> Weights:
+    """Leave out what the new head does not share: AlexNet's fc layers, the classes of both."""
+    fresh = {"alexnet": ("fc6", "fc7", "fc8"), "vgg19": ("fc8",)}[weights.architecture]
+    return weights.without(*fresh)

@@ -1,0 +1,241 @@
+"""The notebook series: what there is, and what a run of it would do."""
+
+import ast
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import runs
+from ..artifacts import DataError, atomic_path
+
+__all__ = [
+    "PRESETS",
+    "Notebook",
+    "Parameter",
+    "SeriesError",
+    "Task",
+    "declared_parameters",
+    "learner_copy",
+    "load_series",
+    "parameters",
+    "plan",
+    "project_dir",
+    "select",
+]
+
+PRESETS = ("quick", "standard", "paper")
+
+
+class SeriesError(DataError):
+    """A request that cannot be met; the message says what is allowed."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """An entry of ``series.yaml``."""
+
+    file: str
+    title: str
+    paper: str
+    needs: tuple[str, ...]
+    minutes: dict[str, float]
+    path: Path
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook with its parameters, to be executed into the folder `out`."""
+
+    name: str
+    notebook: str
+    title: str
+    preset: str
+    parameters: dict[str, Any]
+    needs: tuple[str, ...]
+    last: bool
+    source: Path
+    out: Path
+
+    @property
+    def output(self) -> Path:
+        """The executed notebook."""
+        return self.out / f"{self.name}.ipynb"
+
+    @property
+    def record(self) -> Path:
+        """What is known about the execution, written after everything else."""
+        return self.out / "records" / f"{self.name}.json"
+
+
+def project_dir() -> Path:
+    """Return the project that the working folder belongs to, otherwise the one that this package lies in.
+
+    Raises
+    ------
+    SeriesError
+        If there is neither.
+    """
+    found = runs.project_dir()
+    package = Path(__file__).resolve().parents[2]
+    if found is None and not (package / "notebooks" / "series.yaml").is_file():
+        raise SeriesError(f"no notebooks/series.yaml in {Path.cwd()} or above: run this inside the project")
+    return found or package
+
+
+def load_series(project: Path) -> list[Notebook]:
+    """Read ``notebooks/series.yaml``."""
+    folder = project / "notebooks"
+    rows = yaml.safe_load((folder / "series.yaml").read_text(encoding="utf-8"))
+    return [
+        Notebook(**row | {"needs": tuple(row["needs"]), "path": folder / f"{row['file']}.ipynb"})
+        for row in rows
+    ]
+
+
+def select(series: list[Notebook], names: Iterable[str]) -> list[Notebook]:
+    """Return the notebooks called by number ("10"), name or file name, in the series' order; all for none."""
+    wanted = set()
+    for name in names:
+        stem = name.removesuffix(".ipynb")
+        found = [n.file for n in series if stem in (n.file, n.file.split("_")[0])]
+        if not found:
+            known = ", ".join(n.file for n in series)
+            raise SeriesError(f"unknown notebook {name!r}: choose from {known}")
+        wanted.update(found)
+    return [n for n in series if n.file in wanted or not wanted]
+
+
+def parameters(notebook: Notebook, preset: str, overrides: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return what a notebook gets injected at a preset; nothing for its own defaults.
+
+    Parameters
+    ----------
+    overrides : dict, optional
+        Name → value as text; names that the notebook does not have are left out.
+
+    Raises
+    ------
+    SeriesError
+        If the preset is unknown, or names a parameter that the notebook does not have, or a value is
+        not of the declared type.
+    """
+    if preset not in PRESETS:
+        raise SeriesError(f"unknown preset {preset!r}: choose from {', '.join(PRESETS)}")
+    declared = declared_parameters(notebook.path)
+    chosen = _preset_values(notebook, preset)
+    unknown = set(chosen) - set(declared)
+    if unknown:
+        raise SeriesError(
+            f"preset {preset} gives {notebook.file} the unknown parameter {min(unknown)!r}: "
+            f"it has {', '.join(declared)}"
+        )
+    for name, text in (overrides or {}).items():
+        if name in declared:
+            chosen[name] = _parsed(name, text, declared[name].type)
+    return chosen
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A notebook's parameter as its cell declares it."""
+
+    type: str
+    default: Any
+    help: str
+
+
+def declared_parameters(path: Path) -> dict[str, Parameter]:
+    """Read a notebook's parameter cell, by papermill's rules."""
+    from papermill import inspect_notebook
+
+    return {
+        name: Parameter(p["inferred_type_name"], ast.literal_eval(p["default"]), p["help"])
+        for name, p in inspect_notebook(str(path)).items()
+    }
+
+
+def _preset_values(notebook: Notebook, preset: str) -> dict[str, Any]:
+    path = notebook.path.parent / "presets" / f"{preset}.yaml"
+    if preset == "quick":
+        return {}
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(notebook.file) or {}
+
+
+def _parsed(name: str, text: str, declared: str) -> Any:
+    """Read `text` as a value of the declared type."""
+    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str, "list": list, "None": type(None)}
+    value = text if declared == "str" else _literal(text)
+    for kind in declared.split("|"):
+        python_type = kinds.get(kind.strip().split("[")[0])
+        is_bool_as_number = isinstance(value, bool) and python_type in (int, kinds["float"])
+        if python_type and isinstance(value, python_type) and not is_bool_as_number:
+            return float(value) if kind.strip() == "float" else value
+    raise SeriesError(f"parameter {name} is {text!r}: its type is {declared}")
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "null": "None"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def plan(
+    notebooks: list[Notebook],
+    preset: str,
+    out: Path,
+    *,
+    overrides: dict[str, str] | None = None,
+    seeds: list[int] | None = None,
+) -> list[Task]:
+    """Return the tasks of a run, everything checked, nothing started.
+
+    Raises
+    ------
+    SeriesError
+        As :func:`parameters`, and if no selected notebook has a parameter that `overrides` names.
+    """
+    declared = {n.file: declared_parameters(n.path) for n in notebooks}
+    for name in overrides or {}:
+        if not any(name in of_notebook for of_notebook in declared.values()):
+            known = sorted(set().union(*declared.values()))
+            raise SeriesError(f"unknown parameter {name!r}: the selected notebooks have {', '.join(known)}")
+    tasks = []
+    for notebook in notebooks:
+        values = parameters(notebook, preset, overrides)
+        has_seeds = seeds and "seed" in declared[notebook.file]
+        for seed in seeds if has_seeds else [None]:
+            extra = {} if seed is None else {"seed": seed}
+            name = notebook.file if seed is None else f"{notebook.file}.seed{seed}"
+            tasks.append(
+                Task(
+                    name,
+                    notebook.file,
+                    notebook.title,
+                    preset,
+                    values | extra,
+                    notebook.needs,
+                    notebook.last,
+                    notebook.path,
+                    out,
+                )
+            )
+    return tasks
+
+
+def learner_copy(source: Path, target: Path) -> None:
+    """Write a notebook without its solutions and outputs."""
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    cells = [c for c in notebook["cells"] if "solution" not in c["metadata"].get("tags", [])]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    with atomic_path(target) as temporary:
+        temporary.write_text(
+            json.dumps(notebook | {"cells": cells}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )

@@ -1,0 +1,296 @@
+"""Execute tasks with Dask, one process each; go on where an earlier run stopped."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from .. import claims
+from ..artifacts import file_digest, key, lock, read_json, write_json
+from .plan import SeriesError, Task
+
+__all__ = ["Record", "execute", "run"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How an execution went; `key` names everything that determined it."""
+
+    name: str
+    notebook: str
+    title: str
+    preset: str
+    parameters: dict[str, Any]
+    key: str
+    status: str
+    seconds: float
+    output_sha256: str
+    failing_cell: int | None = None
+    failing_source: str = ""
+    error: str = ""
+
+
+def run(
+    tasks: list[Task],
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    force: bool = False,
+    tell: Callable[[str], None] = print,
+) -> list[tuple[Record, bool]]:
+    """Execute tasks with Dask, one process each; return how they went and whether they were done before.
+
+    A task whose record, key and output agree is not executed again unless `force`. The notebooks that
+    it needs come first, those marked `last` after all others.
+
+    Parameters
+    ----------
+    jobs : int
+        Notebooks at a time, on a local cluster.
+    scheduler : str, optional
+        Address of a running Dask scheduler whose workers share this file system.
+    tell : callable
+        Gets one line of text for every finished notebook.
+
+    Raises
+    ------
+    SeriesError
+        If another run uses the same folder.
+    """
+    from distributed import as_completed
+
+    out = tasks[0].out
+    with _only_run_in(out), _client(jobs, scheduler) as client:
+        futures: dict[str, Any] = {}
+        for task in sorted(tasks, key=lambda t: t.last):
+            waits_for = [f for name, f in futures.items() if task.last or name.split(".")[0] in task.needs]
+            futures[task.name] = client.submit(
+                execute,
+                task,
+                waits_for,
+                jobs=jobs,
+                force=force,
+                key=f"{task.name}-{time.time_ns()}",
+                pure=False,
+            )
+        try:
+            finished = as_completed(futures.values(), with_results=True)
+            for number, (_, (record, was_cached)) in enumerate(finished, start=1):
+                tell(f"[{number}/{len(tasks)}] {_progress(record, was_cached, out)}")
+        except KeyboardInterrupt:
+            _terminate_children()
+            raise
+        return [futures[task.name].result() for task in tasks]
+
+
+def execute(task: Task, waited_for: Any = None, *, jobs: int = 1, force: bool = False) -> tuple[Record, bool]:
+    """Execute one task unless it is done; return its record and whether it was done before."""
+    identity = _identity(task)
+    done = read_json(task.record)
+    if done and not force and _is_done(task, done, identity):
+        return Record(**done), True
+    task.record.unlink(missing_ok=True)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=task.out, prefix=".running-") as folder:
+        raw = Path(folder) / "raw.ipynb"
+        log = _run_child(task, raw, jobs)
+        notebook = _normalised(raw) if raw.exists() else None
+        failure = _failure(notebook, log)
+        if notebook is not None:
+            write_json(task.output, notebook)
+    if failure:
+        _drop_claims(task)
+    record = Record(
+        task.name, task.notebook, task.title, task.preset, task.parameters, identity,
+        "failed" if failure else "done", round(time.perf_counter() - started, 1),
+        file_digest(task.output) if notebook is not None else "", **failure,
+    )  # fmt: skip
+    write_json(task.record, asdict(record))
+    return record, False
+
+
+_children: set[subprocess.Popen] = set()
+
+
+def _run_child(task: Task, raw: Path, jobs: int) -> str:
+    """Run the notebook in a process of its own; return the end of what it logged."""
+    command = [
+        sys.executable,
+        "-m",
+        "cnninte_utils.series.execute",
+        str(task.source),
+        str(raw),
+        json.dumps(task.parameters),
+    ]
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            command,
+            cwd=task.source.parent,
+            env=_environment(task, jobs),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        _children.add(child)
+        try:
+            child.wait()
+        finally:
+            _children.discard(child)
+        log.seek(0)
+        return log.read().decode(errors="replace")[-2_000:]
+
+
+def _terminate_children() -> None:
+    for child in list(_children):
+        child.terminate()
+
+
+def _environment(task: Task, jobs: int) -> dict[str, str]:
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT") if jobs > 1 else ()
+    environment = os.environ | {
+        "CNNINTE_RUN_DIR": str(task.out),
+        "PYTHONHASHSEED": str(task.parameters.get("seed", 0)),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    environment.pop("JPY_SESSION_NAME", None)
+    return environment | dict.fromkeys(limits, threads)
+
+
+def _identity(task: Task) -> str:
+    """Name everything that determines a result: cells, parameters, package, libraries, others' claims."""
+    cells = [
+        (c["cell_type"], c["source"]) for c in json.loads(task.source.read_text(encoding="utf-8"))["cells"]
+    ]
+    others = [
+        row for row in read_json(task.out / "claims.json", default=[]) if row["notebook"] != task.notebook
+    ]
+    return key(
+        {
+            "cells": cells,
+            "parameters": task.parameters,
+            "package": _package_digest(),
+            "libraries": {name: version(name) for name in ("keras", "tensorflow", "scikit-learn")},
+            "claims": others if task.last else None,
+        }
+    )
+
+
+def _package_digest() -> str:
+    state = hashlib.sha256()
+    for path in sorted(
+        p for p in Path(__file__).parent.rglob("*") if p.suffix in (".py", ".yaml", ".mplstyle")
+    ):
+        state.update(path.read_bytes())
+    return state.hexdigest()
+
+
+def _is_done(task: Task, record: dict, identity: str) -> bool:
+    is_valid = record.get("status") == "done" and record.get("key") == identity
+    return is_valid and task.output.is_file() and file_digest(task.output) == record["output_sha256"]
+
+
+def _normalised(path: Path) -> dict:
+    """Read an executed notebook and keep what readers need: no timings, no stderr, stable ids."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    marker = "papermill-error-cell-tag"
+    notebook["cells"] = [c for c in notebook["cells"] if marker not in c["metadata"].get("tags", [])]
+    for number, cell in enumerate(notebook["cells"]):
+        kept = {name: cell["metadata"][name] for name in ("tags", "jupyter") if cell["metadata"].get(name)}
+        cell["id"], cell["metadata"] = f"cell-{number:02d}", kept
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+            for output in cell["outputs"]:
+                output.pop("transient", None)
+    notebook["metadata"] = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def _failure(notebook: dict | None, log: str) -> dict[str, Any]:
+    """Return the failing cell and its error; empty if every cell ran."""
+    if notebook is None:
+        return {"error": log.strip() or "the process ended without a word"}
+    for number, cell in enumerate(notebook["cells"]):
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                source = cell["source"]
+                return {
+                    "failing_cell": number,
+                    "failing_source": source if isinstance(source, str) else "".join(source),
+                    "error": f"{output['ename']}: {output['evalue']}",
+                }
+    unfinished = [c for c in notebook["cells"] if c["cell_type"] == "code" and c["execution_count"] is None]
+    return {"error": f"the kernel died: {log.strip()[-500:]}"} if any(c["source"] for c in unfinished) else {}
+
+
+def _drop_claims(task: Task) -> None:
+    """Remove what a failed notebook had claimed."""
+    path, seed = task.out / "claims.json", task.parameters.get("seed")
+    with lock(path):
+        rows = read_json(path, default=[])
+        kept = [r for r in rows if r["notebook"] != task.notebook or (seed is not None and r["seed"] != seed)]
+        if len(kept) < len(rows):
+            write_json(path, kept)
+
+
+def _progress(record: Record, was_cached: bool, out: Path) -> str:
+    name = f"{record.name:<24}"
+    if record.status == "failed":
+        where = "" if record.failing_cell is None else f"cell {record.failing_cell}: "
+        return f"{name} FAILED  {where}{record.error.splitlines()[0]}"
+    seed = record.parameters.get("seed")
+    rows = [r for r in claims.load(out) if r.notebook == record.notebook and seed in (None, r.seed)]
+    held = sum(r.verdict == "reproduced" for r in rows)
+    made = f"  {held} of {len(rows)} claims reproduced" if rows else ""
+    return f"{name} {'cached' if was_cached else 'done  '}  {record.seconds:5.0f} s{made}"
+
+
+@contextmanager
+def _only_run_in(out: Path) -> Iterator[None]:
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(out / ".run.lock", timeout=0):
+            for left_over in out.glob(".running-*"):
+                for path in left_over.glob("*"):
+                    path.unlink()
+                left_over.rmdir()
+            yield
+    except filelock.Timeout:
+        raise SeriesError(f"another run is writing into {out}: wait for it or choose --out") from None
+
+
+@contextmanager
+def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    dask.config.set({"distributed.logging.distributed": "error"})
+    if scheduler:
+        with Client(scheduler) as client:
+            yield client
+    else:
+        with (
+            LocalCluster(
+                n_workers=1,
+                threads_per_worker=jobs,
+                processes=False,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="error",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client

@@ -1,0 +1,95 @@
+"""From counts to detectors, by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnninte_utils.methods.dissection.results import (
+    Concepts,
+    Dissection,
+    Probe,
+    detectors_by_threshold,
+    unique_detectors,
+)
+
+CONCEPTS = Concepts(("-", "red", "wheel", "car", "blue"), ("color", "part"), (-1, 0, 1, 1, 0))
+
+
+def dissection(both, area, mask, label, **probe):
+    arrays = (np.array(a, np.int64) for a in (both, area, mask, label))
+    thresholds = np.zeros(len(both), np.float32)
+    return Dissection(Probe("conv1", **probe), CONCEPTS, 10, thresholds, *arrays)
+
+
+@pytest.fixture
+def counted():
+    """Unit 0 is half of red's pixels; unit 1 finds wheel and car alike, and little blue; unit 2 nothing."""
+    both = [[0, 5, 0, 0, 0], [0, 0, 4, 4, 1], [0, 0, 0, 0, 0]]
+    return dissection(both, [[5, 0], [20, 8], [0, 0]], [10, 40, 0], [0, 10, 4, 4, 79])
+
+
+def test_iou_by_hand(counted):
+    by_category = [[0, 5 / 10, 0, 0, 0], [0, 0, 4 / 8, 4 / 8, 1 / 98], [0, 0, 0, 0, 0]]
+    over_all = [[0, 5 / 15, 0, 0, 0], [0, 0, 4 / 40, 4 / 40, 1 / 118], [0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(counted.iou(), by_category, atol=1e-9)
+    np.testing.assert_allclose(counted.iou("dataset"), over_all, atol=1e-9)
+
+
+def test_best_concept_of_each_category_is_the_first_of_equals(counted):
+    best = counted.best()
+    assert best["unit"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert best["concept"].tolist() == ["red", "wheel", "blue", "wheel", "red", "wheel"]
+
+
+def test_category_without_labels_of_its_own_has_no_best_concept_and_no_detectors(counted):
+    concepts = replace(CONCEPTS, categories=("color", "part", "scene"))
+    area = np.column_stack([counted.area, [0, 0, 0]])
+    other = replace(counted, concepts=concepts, area=area)
+    pd.testing.assert_frame_equal(other.best(), counted.best())
+    assert unique_detectors([other])["scene"].tolist() == [0]
+
+
+def test_unit_detects_its_best_concept_from_the_threshold_on(counted):
+    units = counted.units(iou_threshold=0.5 - 1e-9)
+    assert units["concept"].tolist() == ["red", "wheel", "red"]
+    assert units["is_detector"].tolist() == [True, True, False]
+    assert not counted.units(iou_threshold=0.51)["is_detector"].any()
+
+
+def test_unique_detectors_count_a_concept_once():
+    both = [[0, 5, 0, 0, 0], [0, 4, 0, 0, 0], [0, 0, 0, 3, 0]]
+    twice = dissection(both, [[5, 0], [5, 0], [0, 3]], [5, 5, 3], [0, 10, 4, 6, 7])
+    row = unique_detectors([twice])
+    assert row[["layer", "color", "part", "sum"]].to_numpy().tolist() == [["conv1", 1, 1, 2]]
+
+
+def test_fewer_detectors_above_a_higher_threshold(counted):
+    other = dissection(counted.both, counted.area, counted.mask, counted.label, quantile=0.01)
+    table = detectors_by_threshold([counted, other], [0.01, 0.4, 0.6])
+    expected = pd.DataFrame({0.01: [2, 2], 0.4: [2, 2], 0.6: [0, 0]}, index=[0.005, 0.01])
+    np.testing.assert_array_equal(table, expected)
+    assert list(table.index) == [0.005, 0.01]
+
+
+def test_nulls_are_not_counted_with_the_others(counted):
+    null = dissection(counted.both, counted.area, counted.mask, counted.label, permutation=3)
+    with pytest.raises(ValueError, match=r"without rotation or permutation, got .*permutation=3"):
+        detectors_by_threshold([counted, null], [0.04])
+
+
+def test_saved_and_loaded(counted, tmp_path):
+    counted.save(tmp_path / "conv1.npz")
+    again = Dissection.load(tmp_path / "conv1.npz")
+    assert (again.probe, again.concepts, again.n_images) == (counted.probe, counted.concepts, 10)
+    for name, array in counted.arrays().items():
+        np.testing.assert_array_equal(getattr(again, name), array)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".npz"]
+
+
+def test_unknown_names_are_refused(counted):
+    with pytest.raises(ValueError, match="choose one of category, dataset"):
+        counted.iou("image")
+    with pytest.raises(ValueError, match="quantile must be between 0 and 1, got 5"):
+        Probe("conv1", quantile=5)

@@ -1,0 +1,56 @@
+"""Shards: what is merged, what is written down, what goes on."""
+
+import numpy as np
+import pytest
+
+from cnninte_utils.methods.dissection import shards
+from cnninte_utils.methods.dissection.shards import fold, read_part, write_part
+
+SHARDS = [range(start, start + 3) for start in range(0, 12, 3)]
+
+
+def squares(rows):
+    return {"sum": np.array([sum(row**2 for row in rows)])}
+
+
+def added(one, other):
+    return {"sum": one["sum"] + other["sum"]}
+
+
+def test_all_shards_are_merged(tmp_path):
+    assert fold(SHARDS, squares, added, tmp_path / "part.npz") == {"sum": sum(i**2 for i in range(12))}
+
+
+def test_what_was_stopped_goes_on_where_it_was(tmp_path):
+    computed = []
+
+    def dies_at_the_third(rows):
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        computed.append(rows)
+        return squares(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        fold(SHARDS, dies_at_the_third, added, tmp_path / "part.npz")
+    assert read_part(tmp_path / "part.npz") == ([0, 3], {"sum": 0 + 1 + 4 + 9 + 16 + 25})
+    seen = []
+    found = fold(SHARDS, lambda rows: seen.append(rows) or squares(rows), added, tmp_path / "part.npz")
+    assert seen == SHARDS[2:]
+    assert found == {"sum": sum(i**2 for i in range(12))}
+
+
+def test_much_is_written_less_often(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(shards, "write_part", lambda path, done, merged: written.append(len(done)))
+    monkeypatch.setattr(shards, "_BYTES_PER_SHARD", 8)
+    fold(SHARDS, squares, added, tmp_path / "part.npz")
+    assert written == [2, 4], "8 bytes in every shard, 16 in every second"
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_damaged_part_counts_as_none(tmp_path, damage):
+    path = tmp_path / "part.npz"
+    write_part(path, [0], {"sum": np.arange(100)})
+    path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
+    assert read_part(path) == ([], {})
+    assert read_part(tmp_path / "absent.npz") == ([], {})

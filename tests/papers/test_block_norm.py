@@ -1,0 +1,156 @@
+"""Penalties in a training, and the pairs of paper C."""
+
+import keras
+import numpy as np
+import pytest
+
+from cnninte_utils import datasets
+from cnninte_utils.methods.group_norms.objective import Penalty
+from cnninte_utils.methods.group_norms.weights import group_strengths
+from cnninte_utils.networks import builders, lookup
+from cnninte_utils.networks.training import Recipe, fit_or_load
+from cnninte_utils.papers import block_norm
+
+OPTIONS = {
+    "variant": "one_tower",
+    "width": 0.08,
+    "input_size": 32,
+    "head": "pooling",
+    "first_kernel": 5,
+    "first_stride": 2,
+}
+RECIPE = Recipe(4, 8, learning_rate=0.05, report_every=2, algorithm="sgd")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return datasets.load("toyworld_scenes").with_train(40)
+
+
+def trained(scenes, penalty):
+    return fit_or_load("alexnet", scenes, RECIPE, options=OPTIONS | {"n_classes": 10}, objective=penalty)
+
+
+def regularized_layers(model):
+    return [layer.name for layer in model.layers if getattr(layer, "kernel_regularizer", None) is not None]
+
+
+@pytest.fixture
+def alexnet():
+    return builders.alexnet(**OPTIONS)
+
+
+def test_weight_decay_is_half_the_squares_of_every_kernel(alexnet):
+    penalized = Penalty("weight_decay", 0.1).applied_to(alexnet)
+    kernels = [layer.kernel for layer in alexnet.layers if hasattr(layer, "kernel")]
+    expected = 0.1 / 2 * sum(np.sum(np.square(keras.ops.convert_to_numpy(kernel))) for kernel in kernels)
+    assert float(sum(penalized.losses)) == pytest.approx(expected, rel=1e-5)
+    assert regularized_layers(penalized) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc8"]
+
+
+def test_block_norm_is_the_sum_of_group_strengths_of_convolutions(alexnet):
+    penalized = Penalty("block_norm", 0.1, n_groups=3).applied_to(alexnet)
+    kernels = [alexnet.get_layer(f"conv{i}").kernel for i in range(1, 6)]
+    expected = 0.1 * sum(float(keras.ops.sum(group_strengths(kernel, 3))) for kernel in kernels)
+    assert float(sum(penalized.losses)) == pytest.approx(expected, rel=1e-5)
+    assert regularized_layers(alexnet) == [], "the given model is not altered"
+
+
+def test_curves_have_every_groups_strength_and_they_are_the_networks(scenes):
+    network = trained(scenes, Penalty("block_norm", 0.01, n_groups=2))
+    for layer in ("conv1", "conv5"):
+        strengths = keras.ops.convert_to_numpy(group_strengths(network.model.get_layer(layer).kernel, 2))
+        curves = [network.history[f"strength/{layer}/{group}"] for group in range(2)]
+        assert [len(curve) for curve in curves] == [2, 2]
+        np.testing.assert_allclose([curve[-1] for curve in curves], strengths, rtol=1e-5)
+
+
+def test_penalty_is_part_of_the_key_and_of_the_loaded_network(scenes):
+    penalty = Penalty("block_norm", 0.01, n_groups=2, p=float("inf"))
+    assert not trained(scenes, penalty).was_cached
+    again = trained(scenes, penalty)
+    assert again.was_cached
+    assert again.model.get_layer("conv2").kernel_regularizer.p == float("inf")
+    assert not trained(scenes, Penalty("block_norm", 0.02, n_groups=2)).was_cached
+
+
+def test_only_the_proximal_step_reaches_zero(scenes):
+    def zero_groups(kind):
+        history = trained(scenes, Penalty(kind, 100.0, n_groups=2)).history
+        return sum(history[f"strength/conv{i}/{g}"][-1] == 0 for i in range(1, 6) for g in range(2))
+
+    assert zero_groups("proximal") == 10
+    assert zero_groups("block_norm") == 0
+
+
+def test_terms_on_activations_are_logged_separately(scenes):
+    history = trained(scenes, Penalty("none", n_groups=2, activation=0.1, spatial=0.1)).history
+    assert {"regularizer_conv1_group_loss", "regularizer_conv1_spatial_loss"} <= set(history)
+    assert all(value > 0 for value in history["regularizer_conv5_spatial_loss"])
+
+
+def test_unknown_kinds_and_impossible_steps_are_refused():
+    with pytest.raises(ValueError, match="choose one of none, weight_decay, block_norm, proximal"):
+        Penalty("lasso")
+    with pytest.raises(ValueError, match="p = 2 and q = 1, got p = 1"):
+        Penalty("proximal", p=1)
+    with pytest.raises(ValueError, match="choose adam or sgd"):
+        Recipe(algorithm="rmsprop")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"strength": -1}, "strength must be finite and not negative, got -1"),
+        ({"kind": "none", "strength": float("nan")}, "strength must be finite and not negative, got nan"),
+        ({"activation": -0.1}, "activation must be finite and not negative, got -0.1"),
+        ({"spatial": float("inf")}, "spatial must be finite and not negative, got inf"),
+        ({"p": 0.5}, "p must be between 1 and inf, got 0.5"),
+        ({"q": float("nan")}, "q must be between 1 and inf, got nan"),
+        ({"n_groups": 0}, "the whole number n_groups must be at least 1, got 0"),
+        ({"n_groups": 2.5}, "the whole number n_groups must be at least 1, got 2.5"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_names(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Penalty(**wrong)
+
+
+def test_the_recipe_is_that_of_the_authors_and_of_alexnet(scenes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        block_norm, "fit_or_load", lambda *arguments, **options: asked.append((arguments, options))
+    )
+    block_norm.train("alexnet_b", block_norm.PENALTIES["block_norm"], scenes, epochs=3, batch_size=20, seed=7)
+    [((architecture, _, recipe), options)] = asked
+    assert (architecture, options["options"]["batch_norm"]) == ("alexnet", True)
+    assert options["penalty"] == Penalty("block_norm", strength=0.005, n_groups=5, p=2, q=1)
+    assert block_norm.PENALTIES["weight_decay"].strength == 5e-4
+    assert (recipe.steps, recipe.report_every, recipe.seed) == (6, 2, 7)
+    assert (recipe.algorithm, recipe.schedule, recipe.is_augmented) == ("sgd", "cosine", True)
+    assert recipe.optimizer().momentum == 0.9
+
+
+def test_seed_of_a_penalty_is_that_of_its_layers(alexnet):
+    penalties = [Penalty("none", activation=1.0, n_groups=2, seed=seed) for seed in (0, 100)]
+    layers = [penalty.applied_to(alexnet).get_layer("regularizer_conv2") for penalty in penalties]
+    assert [layer.seed for layer in layers] == [1, 101]
+
+
+@pytest.mark.parametrize(("network", "layers"), [("alexnet", "conv{}"), ("alexnet_b", "relu_conv{}")])
+def test_pairs_are_one_tower_networks_as_published(network, layers):
+    options = block_norm.network_options(network, 365, width=1, input_size=224)
+    assert options["head"] == "fc"
+    model = builders.alexnet(**block_norm.network_options(network, 50, width=1, input_size=64))
+    assert lookup.feature_layers(model) == [layers.format(i) for i in range(1, 6)]
+    filters = [model.get_layer(f"conv{i}").filters for i in range(1, 6)]
+    assert filters == [64, 192, 384, 256, 256]
+
+
+def test_a_pair_is_trained_alike(scenes):
+    settings = {"width": 0.08, "input_size": 64, "epochs": 1, "batch_size": 20}
+    penalties = [Penalty("weight_decay", 0.0, n_groups=2), Penalty("block_norm", 0.0, n_groups=2)]
+    one, other = (block_norm.train("alexnet", penalty, scenes, **settings) for penalty in penalties)
+    assert one.history["loss"] == pytest.approx(other.history["loss"], rel=1e-3)
+    assert block_norm.reduction(0.25, 64, 20) == "0.25 of the filters, 64×64 pixels, 20 of 90 epochs"
+    assert block_norm.reduction(1, 224, 90) == ""

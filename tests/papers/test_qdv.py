@@ -1,0 +1,80 @@
+"""Fine-tuning: what is kept, what is fresh, what a scaling changes."""
+
+import numpy as np
+import pytest
+
+from cnninte_utils.datasets import ImageDataset, Split
+from cnninte_utils.networks import activations, builders
+from cnninte_utils.networks.weights import Weights, bundled
+from cnninte_utils.papers import qdv
+
+
+@pytest.fixture
+def tiny_world():
+    """Images of 64×64 whose class is their colour."""
+    rng = np.random.default_rng(0)
+
+    def split(n):
+        labels = np.arange(n) % 3
+        images = rng.integers(0, 60, (n, 64, 64, 3), np.uint8)
+        images[np.arange(n), :, :, labels] += 150
+        return Split(images, labels)
+
+    return ImageDataset("colours", split(96), split(12), split(30), ("red", "green", "blue"), "made here")
+
+
+def test_alexnet_learns_colours_and_is_loaded_the_second_time(tiny_world):
+    options = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
+    network = qdv.fine_tune("alexnet", tiny_world, **options)
+    predictions = qdv.predicted_labels(network.model, tiny_world.test)
+    whole = activations.predict(network.model, tiny_world.test.floats()).argmax(axis=1)
+    assert np.array_equal(predictions, whole)
+    assert (predictions == tiny_world.test.labels).mean() > 0.8
+    assert qdv.fine_tune("alexnet", tiny_world, **options).was_cached
+
+
+@pytest.mark.parametrize("architecture", qdv.NETWORKS)
+def test_the_start_is_the_pretrained_convolutions_with_the_papers_head(architecture):
+    weights = bundled(architecture)
+    model = builders.build(architecture, **qdv.options_for(weights, 10))
+    fresh = weights.put_into(model)
+    assert fresh == {"alexnet": ["fc8"], "vgg19": ["fc6", "fc7", "fc8"]}[architecture]
+    assert model.output_shape == (None, 10)
+    after = Weights.of(model).arrays
+    assert all(np.array_equal(after[n][0], weights.arrays[n][0]) for n in weights.arrays)
+
+
+def test_pixels_in_zero_one_leave_out_the_standardisation_only():
+    weights = bundled("alexnet")
+    image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    outputs = {}
+    for scaling in qdv.SCALINGS:
+        model = builders.build("alexnet", **qdv.options_for(weights, 10, scaling))
+        weights.put_into(model)
+        outputs[scaling] = model, activations.activations(model, "conv1", image)
+    mean, std = np.array(weights.options["mean"]), np.array(weights.options["std"])
+    standardised = ((image - mean) / std).astype(np.float32)
+    by_hand = activations.activations(outputs["zero_one"][0], "conv1", standardised)
+    np.testing.assert_allclose(by_hand, outputs["as_trained"][1], atol=1e-4)
+    assert np.abs(outputs["zero_one"][1] - outputs["as_trained"][1]).max() > 0.1
+
+
+def test_published_sizes_are_paper_bs_whatever_the_source_says():
+    weights = Weights("alexnet", {"input_size": 227, "padding": "valid", "head": "fc"}, {})
+    options = qdv.options_for(weights, 10)
+    assert options == {"input_size": 224, "padding": "same", "head": "flat", "n_classes": 10}
+
+
+def test_reduction_says_what_is_smaller():
+    assert qdv.reduction("imagenet", 10, 45_000) == ""
+    assert qdv.reduction("imagenet", 3, 1_000) == "3 of 10 epochs, 1,000 training images"
+    assert qdv.reduction("bundled", 10, 45_000).startswith("a quarter of the width")
+
+
+def test_unknown_names_are_refused(tiny_world):
+    with pytest.raises(ValueError, match="unknown architecture 'resnet': choose one of alexnet, vgg19"):
+        qdv.fine_tune("resnet", tiny_world)
+    with pytest.raises(ValueError, match="unknown source 'web': choose one of bundled, imagenet"):
+        qdv.fine_tune("alexnet", tiny_world, source="web")
+    with pytest.raises(ValueError, match="unknown scaling 'none': choose one of as_trained, zero_one"):
+        qdv.fine_tune("alexnet", tiny_world, scaling="none")

@@ -1,0 +1,60 @@
+import json
+import re
+
+import pytest
+from project import make_project
+
+from cnninte_utils.claims import report
+from cnninte_utils.runs import Run
+from cnninte_utils.series import plan
+from cnninte_utils.series import run as runner
+from cnninte_utils.series.pages import write_pages
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    root = make_project(tmp_path, {"10_a": ["print('<script>alert(1)</script>')"], "20_b": ["1 / 0"]})
+    out = root / "runs/quick"
+    monkeypatch.setenv("CNNINTE_RUN_DIR", str(out))
+    chosen = plan.select(plan.load_series(root), ["10", "20"])
+    runner.run(plan.plan(chosen, "quick", out), tell=lambda line: None)
+    report(
+        {"cnn_inte.cnn_accuracy": 0.5},
+        Run("10_a", "quick", "mnist", 0),
+        {"cnn_inte.cnn_accuracy": "<i>why</i>"},
+    )
+    figures = out / "figures"
+    figures.mkdir()
+    (figures / "10_a.seed0.curve.png").write_bytes(b"png")
+    (figures / "10_a.seed0.curve.json").write_text(json.dumps({"title": "It rises", "alt": 'A "line"'}))
+    write_pages(out)
+    return out
+
+
+def test_index_has_claims_figures_and_notebooks(out):
+    page = (out / "index.html").read_text()
+    assert "test accuracy of the CNN on MNIST" in page
+    assert re.search(r'class="verdict not-reproduced">not reproduced<', page)
+    assert '<img src="figures/10_a.seed0.curve.png" alt="A &#34;line&#34;"' in page
+    assert "It rises" in page
+    assert 'href="10_a.html"' in page
+    assert 'href="10_a.ipynb"' in page
+    assert "ZeroDivisionError: division by zero" in page
+    assert "claims of AlexNet versus VGG19" in page
+
+
+def test_text_is_escaped(out):
+    assert "&lt;i&gt;why&lt;/i&gt;" in (out / "index.html").read_text()
+    assert "Is 10_a &lt;so&gt;?" in (out / "index.html").read_text()
+    assert "<script>alert" not in (out / "10_a.html").read_text()
+
+
+def test_pages_load_nothing_from_outside(out):
+    for page in out.glob("*.html"):
+        loads = re.findall(r'(?:src|href)="(?!#)([^"]+)"|@import|url\(([^)]*)\)', page.read_text())
+        assert not [a or b for a, b in loads if "//" in (a or b)]
+
+
+def test_notebook_pages_link_to_each_other(out):
+    assert 'href="20_b.html"' in (out / "10_a.html").read_text()
+    assert "← the run" in (out / "10_a.html").read_text()

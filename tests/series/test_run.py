@@ -1,0 +1,190 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from project import make_project, plan, printed, runs_of
+
+from cnninte_utils.artifacts import read_json, write_json
+from cnninte_utils.series import run as runner
+from cnninte_utils.series.plan import SeriesError
+
+FAST = {"jobs": 2, "tell": lambda line: None}
+CLAIM = (
+    "from cnninte_utils.claims import Run, report\n"
+    "report({'cnn_inte.toy_ids': [1]}, Run('{}', 'quick', 'digits', seed))"
+)
+
+
+def statuses(results):
+    return {record.name: (record.status, was_cached) for record, was_cached in results}
+
+
+def test_series_runs_in_order_and_a_second_time_only_reads(tmp_path):
+    sleep = ["import time; time.sleep(1)", "print(Path('../20_b.ran').exists())"]
+    root = make_project(tmp_path, {"10_a": sleep, "90_z": ["print(Path('../20_b.ran').exists())"]})
+    tasks = plan(root)
+    assert statuses(runner.run(tasks, **FAST)) == {n: ("done", False) for n in ("10_a", "20_b", "90_z")}
+    assert "False" in printed(tasks[0].output)
+    assert "True" in printed(tasks[2].output)
+    assert statuses(runner.run(tasks, **FAST)) == {n: ("done", True) for n in ("10_a", "20_b", "90_z")}
+    assert [len(runs_of(root, stem)) for stem in ("10_a", "20_b", "90_z")] == [1, 1, 1]
+
+
+def test_change_damage_and_force_run_again(tmp_path):
+    root = make_project(tmp_path)
+    (task,) = plan(root, "10")
+    runner.run([task], **FAST)
+    source = json.loads(task.source.read_text())
+    source["cells"][0]["source"] = "# another title"
+    task.source.write_text(json.dumps(source))
+    runner.run([task], **FAST)
+    assert len(runs_of(root, "10_a")) == 2
+    task.output.write_text(task.output.read_text()[:-30])
+    runner.run([task], **FAST)
+    assert len(runs_of(root, "10_a")) == 3
+    runner.run([task], force=True, **FAST)
+    assert len(runs_of(root, "10_a")) == 4
+    runner.run(plan(root, "10", overrides={"n": "7"}), **FAST)
+    assert runs_of(root, "10_a")[4:] == ["7 a 0"]
+
+
+def test_a_process_that_a_notebook_leaves_behind_holds_nobody_up(tmp_path):
+    sleeper = ["import subprocess", "print(subprocess.Popen(['sleep', '120'], start_new_session=True).pid)"]
+    (task,) = plan(make_project(tmp_path, {"10_a": sleeper}), "10")
+    assert statuses(runner.run([task], **FAST)) == {"10_a": ("done", False)}
+    os.kill(int(printed(task.output).split()[0]), signal.SIGKILL)  # fails if it had ended before
+
+
+def test_failing_notebook_is_a_record_and_the_others_go_on(tmp_path):
+    root = make_project(tmp_path, {"10_a": [CLAIM.replace("{}", "10_a", 1), "print('before')", "1 / 0"]})
+    write_json(root / "runs/quick/claims.json", [])
+    tasks = plan(root)
+    results = runner.run(tasks, **FAST)
+    assert statuses(results) == {"10_a": ("failed", False), "20_b": ("done", False), "90_z": ("done", False)}
+    record = results[0][0]
+    assert (record.failing_source, record.error) == ("1 / 0", "ZeroDivisionError: division by zero")
+    kept = json.loads(tasks[0].output.read_text())["cells"]
+    assert "".join(kept[record.failing_cell]["source"]) == "1 / 0"
+    assert "before" in printed(tasks[0].output)
+    assert read_json(root / "runs/quick/claims.json") == []
+    assert statuses(runner.run(tasks, **FAST))["10_a"] == ("failed", False)
+    assert len(runs_of(root, "20_b")) == 1
+
+
+def test_kernel_that_dies_is_a_failure(tmp_path):
+    root = make_project(tmp_path, {"10_a": ["import os; os._exit(3)"]})
+    ((record, _),) = runner.run(plan(root, "10"), **FAST)
+    assert record.status == "failed"
+    assert "died" in record.error.lower()
+
+
+def test_executed_notebook_is_clean(tmp_path):
+    root = make_project(tmp_path, {"10_a": ["import sys; print('noise', file=sys.stderr); print('sound')"]})
+    (task,) = plan(root, "10")
+    runner.run([task], **FAST)
+    text = task.output.read_text()
+    notebook = json.loads(text)
+    assert "noise" not in printed(task.output)
+    assert "sound" in printed(task.output)
+    assert "papermill" not in text
+    assert [c["id"] for c in notebook["cells"]] == [f"cell-{i:02d}" for i in range(len(notebook["cells"]))]
+    assert len(notebook["cells"]) == len(json.loads(task.source.read_text())["cells"])
+    counts = [c["execution_count"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_seeds_give_one_notebook_each(tmp_path):
+    root = make_project(tmp_path)
+    tasks = plan(root, "10", "20", seeds=[0, 5])
+    runner.run(tasks, **FAST)
+    assert sorted(runs_of(root, "10_a")) == ["3 a 0", "3 a 5"]
+    assert sorted(p.name for p in (root / "runs/quick").glob("*.ipynb")) == [
+        "10_a.seed0.ipynb", "10_a.seed5.ipynb", "20_b.seed0.ipynb", "20_b.seed5.ipynb",
+    ]  # fmt: skip
+
+
+def test_last_notebook_runs_again_when_others_claim_something_new(tmp_path):
+    root = make_project(tmp_path)
+    runner.run(plan(root), **FAST)
+    write_json(root / "runs/quick/claims.json", [{"notebook": "10_a", "seed": 0, "here": 1}])
+    (root / "runs/quick/claims.json").write_text(
+        json.dumps([{"id": "cnn_inte.toy_ids", "paper": 1, "here": 1, "verdict": "reproduced", "reason": "",
+                     "notebook": "10_a", "dataset": "d", "preset": "quick", "seed": 0}])
+    )  # fmt: skip
+    runner.run(plan(root), **FAST)
+    assert [len(runs_of(root, stem)) for stem in ("10_a", "20_b", "90_z")] == [1, 1, 2]
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path):
+    import filelock
+
+    root = make_project(tmp_path)
+    (root / "runs/quick").mkdir(parents=True)
+    with (
+        filelock.FileLock(root / "runs/quick/.run.lock"),
+        pytest.raises(SeriesError, match="another run is writing into"),
+    ):
+        runner.run(plan(root, "10"), **FAST)
+
+
+def test_running_dask_scheduler_is_used(tmp_path):
+    from distributed import LocalCluster
+
+    root = make_project(tmp_path)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+    ) as c:
+        results = runner.run(plan(root, "10"), scheduler=c.scheduler_address, tell=lambda line: None)
+    assert statuses(results) == {"10_a": ("done", False)}
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stream:
+        return stream.read().split()[2] != "Z"
+
+
+def wait_until(condition, seconds=40):
+    for _ in range(seconds * 10):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_run_leaves_no_process_and_goes_on(tmp_path, how):
+    stop = (
+        "import os, time\n"
+        "Path('../pid').write_text(str(os.getpid()))\n"
+        "time.sleep(0 if Path('../go').exists() else 300)"
+    )
+    root = make_project(tmp_path, {"20_b": [stop]})
+    call = "from signal import *; signal(SIGINT, default_int_handler)  # may come in ignored"
+    call += "\nfrom cnninte_utils.series.cli import main; main()"
+    command = [sys.executable, "-c", call, "run", "10", "20", "--jobs", "1"]
+    runner = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert wait_until(lambda: (root / "pid").exists() and (root / "pid").read_text())
+    kernel = int((root / "pid").read_text())
+    assert is_running(kernel)
+    runner.send_signal(how)
+    output, _ = runner.communicate(timeout=40)
+    if how == signal.SIGINT:
+        assert runner.returncode == 130
+        assert "the same command goes on from here" in output
+    assert wait_until(lambda: not is_running(kernel))
+    (root / "go").touch()
+    again = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "10_a                     cached" in again.stdout
+    assert len(runs_of(root, "10_a")) == 1
+    assert len(runs_of(root, "20_b")) == 2
+    assert not list((root / "runs/quick").glob(".running-*"))
