@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["at_least", "choice", "images", "layers", "not_negative", "require"]
+__all__ = ["at_least", "choice", "finite", "images", "layers", "not_negative", "require", "units"]
 
 
 def require(is_valid: bool, name: str, value: object, allowed: str) -> None:
@@ -57,7 +57,7 @@ def at_least(smallest: int, **numbers: int) -> None:
     """
     for name, number in numbers.items():
         if not isinstance(number, Integral) or isinstance(number, bool) or number < smallest:
-            raise ValueError(f"{name} must be a whole number and at least {smallest}, got {number!r}")
+            raise ValueError(f"the whole number {name} must be at least {smallest}, got {number!r}")
 
 
 def not_negative(**factors: float) -> None:
@@ -71,6 +71,33 @@ def not_negative(**factors: float) -> None:
     for name, factor in factors.items():
         if not 0 <= factor < math.inf:
             raise ValueError(f"{name} must be finite and not negative, got {factor}")
+
+
+def finite(**arrays: np.ndarray) -> None:
+    """Refuse NaN and infinity.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first array that has one.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def units(numbers: Sequence[int], n_units: int) -> np.ndarray:
+    """Return units' numbers as an array.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is not from 0 to `n_units` - 1.
+    """
+    numbers = np.asarray(numbers)
+    if not numbers.size or numbers.min() < 0 or numbers.max() >= n_units:
+        raise ValueError(f"units must be between 0 and {n_units - 1}, got {numbers.tolist()}")
+    return numbers
 
 
 def layers(model: "keras.Model", names: Sequence[str]) -> list["keras.Layer"]:

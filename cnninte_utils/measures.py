@@ -1,10 +1,13 @@
 """Numbers about results: NumPy in, number out. Nothing here sees a model."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
+from scipy.stats import ConstantInputWarning, bootstrap, spearmanr
+
+from . import checks
 
 __all__ = [
     "agreement",
@@ -166,8 +169,7 @@ def neighborhood_hits(
         raise ValueError(f"{n} points but labels of shape {labels.shape}")
     if not 1 <= n_neighbors < n:
         raise ValueError(f"n_neighbors must be from 1 to {n - 1} for {n} points, got {n_neighbors}")
-    if metric not in ("euclidean", "precomputed"):
-        raise ValueError(f"unknown metric {metric!r}: choose euclidean or precomputed")
+    checks.choice("metric", metric, ("euclidean", "precomputed"))
     if metric == "precomputed" and points.shape != (n, n):
         raise ValueError(f"precomputed distances must be ({n}, {n}), got {points.shape}")
     hits = np.empty(n)
@@ -206,10 +208,11 @@ def bootstrap_interval(
     values: np.ndarray, *, level: float = 0.95, n_resamples: int = 2_000, random_state: int = 0
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of values (n,)."""
-    values = np.asarray(values, dtype=float)
-    rng = np.random.default_rng(random_state)
-    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_resamples)
-    low, high = np.quantile(weights @ values / len(values), [(1 - level) / 2, (1 + level) / 2])
+    found = bootstrap(
+        (np.asarray(values, dtype=float),), np.mean,
+        confidence_level=level, n_resamples=n_resamples, method="percentile", rng=random_state, batch=100,
+    )  # fmt: skip
+    low, high = found.confidence_interval
     return float(low), float(high)
 
 
@@ -228,8 +231,6 @@ def rank_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     if a.shape != b.shape:
         raise ValueError(f"expected arrays of one shape, got {a.shape} and {b.shape}")
-    ranks = [rankdata(x.reshape(len(x), -1), axis=1) for x in (a, b)]
-    centred = [r - r.mean(axis=1, keepdims=True) for r in ranks]
-    norms = [np.sqrt((c**2).sum(axis=1)) for c in centred]
-    products, scale = (centred[0] * centred[1]).sum(axis=1), norms[0] * norms[1]
-    return np.divide(products, scale, out=np.full(len(a), np.nan), where=scale > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        return np.array([spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)])

@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import checks
 from .common import show_image, tiled
 
 NORMALIZATIONS = ("unit", "layer")
@@ -68,8 +69,7 @@ def tiles(
     blocks : float array of shape (units, height, width, channels), in [0, 1]
     is_dead : bool array of shape (units,)
     """
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"unknown normalize {normalize!r}: choose one of {', '.join(NORMALIZATIONS)}")
+    checks.choice("normalize", normalize, NORMALIZATIONS)
     blocks = reconstructions if block_size is None else _shrunk(reconstructions, block_size)
     magnitudes = np.abs(blocks)
     largest = magnitudes.max(axis=(1, 2, 3), keepdims=True)

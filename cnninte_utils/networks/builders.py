@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .parts import HEADS, LocalResponseNormalization, choose, classified, convolution, image_input, scaled
+from .. import checks
+from .parts import HEADS, LocalResponseNormalization, classified, convolution, image_input, scaled
 from .residual import densenet, resnet
 
 __all__ = [
@@ -119,7 +120,7 @@ def alexnet(
     ----------
     Krizhevsky, Sutskever, Hinton 2012. Zeiler, Fergus 2014, Section 4.1. Wang, Liu 2024, Section 3.
     """
-    plan = choose("variant", variant, _ALEXNETS)
+    plan = checks.choice("variant", variant, _ALEXNETS)
     image, x = image_input(input_size, mean, std)
     for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):
         kernel, stride = (first_kernel, first_stride) if step == 1 else (5 if step == 2 else 3, 1)
@@ -179,4 +180,4 @@ def build(name: str, **options) -> keras.Model:
     ValueError
         If the name is unknown.
     """
-    return choose("network", name, BUILDERS)(**options)
+    return checks.choice("network", name, BUILDERS)(**options)

@@ -4,12 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from .. import checks
+
 __all__ = [
     "BEFORE_NORM",
     "HEADS",
     "GroupedConv2D",
     "LocalResponseNormalization",
-    "choose",
     "classified",
     "convolution",
     "image_input",
@@ -130,7 +131,7 @@ def classified(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
         If there is no such head.
     """
     layers = keras.layers
-    choose("head", head, dict.fromkeys(HEADS))
+    checks.choice("head", head, HEADS)
     x = (
         layers.GlobalAveragePooling2D(name="pooling")(x)
         if head == "pooling"
@@ -149,16 +150,3 @@ def classified(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
 def scaled(count: int, width: float) -> int:
     """Return that fraction of a published count, even, so that two groups divide it."""
     return max(2, 2 * round(count * width / 2))
-
-
-def choose(parameter: str, name: str, choices: dict):
-    """Return what goes with a name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such name.
-    """
-    if name not in choices:
-        raise ValueError(f"unknown {parameter} {name!r}: choose one of {', '.join(choices)}")
-    return choices[name]

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from .. import checks
 from ..artifacts import Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
 from ..progress import is_watched
@@ -66,10 +67,8 @@ class Recipe:
                 f"steps ({self.steps}), batch_size ({self.batch_size}) and report_every "
                 f"({self.report_every}) must be positive, and steps a multiple of report_every"
             )
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"unknown schedule {self.schedule!r}: choose constant or cosine")
-        if self.algorithm not in ("adam", "sgd"):
-            raise ValueError(f"unknown algorithm {self.algorithm!r}: choose adam or sgd")
+        checks.choice("schedule", self.schedule, ("constant", "cosine"))
+        checks.choice("algorithm", self.algorithm, ("adam", "sgd"))
 
     @classmethod
     def of_epochs(cls, epochs: int, n_images: int, batch_size: int, **options) -> "Recipe":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from .. import checks
 from ..datasets import ImageDataset
 from ..methods.group_norms.objective import Penalty
 from ..networks.training import Recipe, TrainedNetwork, fit_or_load
@@ -28,10 +29,9 @@ def network_options(network: str, n_classes: int, *, width: float, input_size: i
     Images of fewer than 128 pixels get a first layer of 7×7 with stride 2 instead of 11×11 with stride 4, so
     that conv3 to conv5 keep more than 3×3 positions, and global pooling instead of fully connected layers.
     """
-    if network not in NETWORKS:
-        raise ValueError(f"unknown network {network!r}: choose one of {', '.join(NETWORKS)}")
+    has_batch_norm = checks.choice("network", network, NETWORKS)
     options = {
-        "variant": "one_tower", "batch_norm": NETWORKS[network], "n_classes": n_classes, "width": width,
+        "variant": "one_tower", "batch_norm": has_batch_norm, "n_classes": n_classes, "width": width,
         "input_size": input_size, "mean": list(MEAN), "std": list(STD), "head": "fc",
     }  # fmt: skip
     small = {"first_kernel": 7, "first_stride": 2, "head": "pooling"}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from .. import checks
 from ..datasets import ImageDataset, Split
 from ..networks.activations import predict
 from ..networks.published import imagenet
@@ -68,14 +69,9 @@ def fine_tune(
     ----------
     Wang, Liu 2024, Section 4.
     """
-    for name, value, choices in (
-        ("architecture", architecture, NETWORKS),
-        ("source", source, SOURCES),
-        ("scaling", scaling, SCALINGS),
-    ):
-        if value not in choices:
-            raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
-    weights = SOURCES[source](architecture)
+    checks.choice("architecture", architecture, NETWORKS)
+    checks.choice("scaling", scaling, SCALINGS)
+    weights = checks.choice("source", source, SOURCES)(architecture)
     recipe = Recipe.of_epochs(epochs, len(dataset.train), batch_size, learning_rate=learning_rate, seed=seed)
     options = options_for(weights, len(dataset.class_names), scaling)
     return fit_or_load(architecture, dataset, recipe, options=options, weights=_transferable(weights))

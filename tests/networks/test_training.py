@@ -244,7 +244,7 @@ def test_weight_decay_shrinks_by_hand():
 
 
 def test_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="unknown schedule 'linear': choose constant or cosine"):
+    with pytest.raises(ValueError, match="unknown schedule 'linear': choose one of constant, cosine"):
         Recipe(schedule="linear")
 
 

@@ -94,7 +94,7 @@ def test_unknown_kinds_and_impossible_steps_are_refused():
         Penalty("lasso")
     with pytest.raises(ValueError, match="p = 2 and q = 1, got p = 1"):
         Penalty("proximal", p=1)
-    with pytest.raises(ValueError, match="choose adam or sgd"):
+    with pytest.raises(ValueError, match="choose one of adam, sgd"):
         Recipe(algorithm="rmsprop")
 
 
@@ -124,7 +124,7 @@ def test_the_recipe_is_that_of_the_authors_and_of_alexnet(scenes, monkeypatch):
     block_norm.train("alexnet_b", block_norm.PENALTIES["block_norm"], scenes, epochs=3, batch_size=20, seed=7)
     [((architecture, _, recipe), options)] = asked
     assert (architecture, options["options"]["batch_norm"]) == ("alexnet", True)
-    assert options["penalty"] == Penalty("block_norm", strength=0.005, n_groups=5, p=2, q=1)
+    assert options["objective"] == Penalty("block_norm", strength=0.005, n_groups=5, p=2, q=1)
     assert block_norm.PENALTIES["weight_decay"].strength == 5e-4
     assert (recipe.steps, recipe.report_every, recipe.seed) == (6, 2, 7)
     assert (recipe.algorithm, recipe.schedule, recipe.is_augmented) == ("sgd", "cosine", True)

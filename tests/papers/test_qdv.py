@@ -54,7 +54,7 @@ def test_pixels_in_zero_one_leave_out_the_standardisation_only():
         outputs[scaling] = model, activations.activations(model, "conv1", image)
     mean, std = np.array(weights.options["mean"]), np.array(weights.options["std"])
     standardised = ((image - mean) / std).astype(np.float32)
-    by_hand = activations.activations(outputs["zero_one"][0], "conv1", standardised)
+    by_hand = outputs["zero_one"][0].get_layer("conv1")(standardised)
     np.testing.assert_allclose(by_hand, outputs["as_trained"][1], atol=1e-4)
     assert np.abs(outputs["zero_one"][1] - outputs["as_trained"][1]).max() > 0.1
 

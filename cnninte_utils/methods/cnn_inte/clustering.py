@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.neighbors import KNeighborsClassifier
 
+from ... import checks
+
 __all__ = ["CLUSTERERS", "cluster"]
 
 _MAX_SAMPLE = 4_000
@@ -36,9 +38,8 @@ def cluster(
     HDBSCAN works on at most 4,000 rows drawn at random (its time grows with the square); a cluster has
     at least 1 % of them, and five. The other rows join their nearest drawn row.
     """
-    if method not in CLUSTERERS:
-        raise ValueError(f"unknown clusterer {method!r}: choose one of {', '.join(CLUSTERERS)}")
-    return CLUSTERERS[method](np.ascontiguousarray(points), n_clusters, random_state)
+    run = checks.choice("clusterer", method, CLUSTERERS)
+    return run(np.ascontiguousarray(points), n_clusters, random_state)
 
 
 def _kmeans(points: np.ndarray, n_clusters: int, random_state: int) -> np.ndarray:

@@ -251,15 +251,13 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"got {len(images)}, {len(labels)} and {len(activations)}"
             )
         if activations.ndim == 4:
-            if self.summary not in ("max", "mean"):
-                raise ValueError(f"summary is {self.summary!r}: choose max or mean")
+            checks.choice("summary", self.summary, ("max", "mean"))
             activations = getattr(activations, self.summary)(axis=(1, 2))
         if activations.ndim != 2:
             raise ValueError(
                 f"activations must be (n, units) or (n, height, width, units), got {activations.shape}"
             )
-        if not np.isfinite(activations).all():
-            raise ValueError("activations must be finite, got NaN or infinity")
+        checks.finite(activations=activations)
         return images, labels, activations
 
     def _forest(self, random_state) -> RandomForestClassifier:

@@ -12,6 +12,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ... import checks
+
 __all__ = ["CRITERIA", "SPLITS", "Condition", "DecisionSet", "MetaTree", "Rule", "Tree"]
 
 CRITERIA = ("gini", "entropy")
@@ -150,8 +152,8 @@ class MetaTree(ClassifierMixin, BaseEstimator):
 
         `sample_weight`, whole numbers, lets one row stand for many equal ones.
         """
-        _check_choice("criterion", self.criterion, CRITERIA)
-        _check_choice("splits", self.splits, SPLITS)
+        checks.choice("criterion", self.criterion, CRITERIA)
+        checks.choice("splits", self.splits, SPLITS)
         ids = np.asarray(ids)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         shape = (ids.shape[1], int(ids.max()) + 1, len(self.classes_))
@@ -309,11 +311,6 @@ def _checked(ids, tree: Tree) -> np.ndarray:
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_ids:
         raise ValueError(f"IDs must be from 0 to {n_ids - 1}, got {ids.min()} to {ids.max()}")
     return ids
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: choose one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)

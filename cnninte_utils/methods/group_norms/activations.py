@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from ... import checks
 from ...networks.lookup import chosen_layers, has_activation
-from .weights import check_factor, group_slices
+from .weights import group_slices
 
 __all__ = ["ActivationRegularizer", "group_loss", "observed", "soft_mask", "spatial_loss"]
 
@@ -183,8 +184,7 @@ class ActivationRegularizer(keras.layers.Layer):
 
     def __init__(self, group=0.0, spatial=0.0, n_groups=5, n_layers=1, seed=0, **options):
         super().__init__(**options)
-        check_factor("group", group)
-        check_factor("spatial", spatial)
+        checks.not_negative(group=group, spatial=spatial)
         self.group, self.spatial = group, spatial
         self.n_groups, self.n_layers, self.seed = n_groups, n_layers, seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
+from ... import checks
 from ...networks.lookup import chosen_layers
 from .activations import observed
 from .weights import (
@@ -12,8 +13,6 @@ from .weights import (
     ProximalStep,
     WeightDecay,
     check_exponent,
-    check_factor,
-    check_n_groups,
     kernel_options,
     regularized,
 )
@@ -62,13 +61,11 @@ class Penalty:
     seed: int = 0
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown penalty {self.kind!r}: choose one of {', '.join(KINDS)}")
-        for name in ("strength", "activation", "spatial"):
-            check_factor(name, getattr(self, name))
+        checks.choice("penalty", self.kind, KINDS)
+        checks.not_negative(strength=self.strength, activation=self.activation, spatial=self.spatial)
         for name in ("p", "q"):
             check_exponent(name, getattr(self, name))
-        check_n_groups(self.n_groups)
+        checks.at_least(1, n_groups=self.n_groups)
         if self.kind == "proximal" and (self.p, self.q) != (2, 1):
             raise ValueError(f"the proximal step is that of p = 2 and q = 1, got p = {self.p}, q = {self.q}")
 

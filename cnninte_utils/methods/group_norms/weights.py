@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from numbers import Integral
 
 import keras
 import numpy as np
 from keras import ops
 
+from ... import checks
 from ...networks.lookup import chosen_layers
 
 __all__ = [
@@ -18,8 +18,6 @@ __all__ = [
     "WeightDecay",
     "block_norm",
     "check_exponent",
-    "check_factor",
-    "check_n_groups",
     "group_slices",
     "group_strengths",
     "kernel_options",
@@ -146,18 +144,6 @@ def check_exponent(name: str, value: float) -> None:
         raise ValueError(f"{name} must be between 1 and inf, got {value}")
 
 
-def check_factor(name: str, value: float) -> None:
-    """Refuse a factor of the loss that is negative, infinite or no number."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be finite and not negative, got {value}")
-
-
-def check_n_groups(n_groups: int) -> None:
-    """Refuse what cannot be a number of groups."""
-    if not (isinstance(n_groups, Integral) and n_groups >= 1):
-        raise ValueError(f"the whole number n_groups must be at least 1, got {n_groups}")
-
-
 @keras.saving.register_keras_serializable("cnninte_utils")
 class WeightDecay(keras.Regularizer):
     r"""Penalise large weights.
@@ -175,7 +161,7 @@ class WeightDecay(keras.Regularizer):
     """
 
     def __init__(self, strength: float = 0.005):
-        check_factor("strength", strength)
+        checks.not_negative(strength=strength)
         self.strength = float(strength)
 
     def __call__(self, x):
@@ -217,10 +203,10 @@ class BlockNorm(keras.Regularizer):
 
     def __init__(self, n_groups: int = 5, p: float = 2.0, q: float = 1.0, strength: float = 0.005):
         self.n_groups, self.p, self.q, self.strength = n_groups, float(p), float(q), float(strength)
-        check_n_groups(n_groups)
+        checks.at_least(1, n_groups=n_groups)
         check_exponent("p", self.p)
         check_exponent("q", self.q)
-        check_factor("strength", self.strength)
+        checks.not_negative(strength=self.strength)
 
     def __call__(self, x):
         """Return the penalty, a scalar."""
@@ -364,7 +350,7 @@ class ProximalStep(_OfGroups):
 
     def __init__(self, layers: Sequence[str], n_groups: int = 5, strength: float = 0.005):
         super().__init__(layers, n_groups)
-        check_factor("strength", strength)
+        checks.not_negative(strength=strength)
         self.strength = strength
 
     def on_train_begin(self, logs=None):

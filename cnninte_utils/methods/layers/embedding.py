@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import scipy.linalg
+from sklearn.decomposition import PCA
+
+from ... import checks
 
 __all__ = ["METHODS", "embed", "min_max", "principal_components"]
 
@@ -56,13 +58,12 @@ def embed(
     ----------
     Wang, Liu 2024, Section 3 and Algorithm 1. van der Maaten, Hinton 2008, "Visualizing Data using t-SNE".
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
+    run = checks.choice("method", method, METHODS)
     if method == "tsne" and not 0 < perplexity < len(features):
         raise ValueError(f"perplexity must be between 0 and the {len(features)} instances, got {perplexity}")
     reduced = principal_components(min_max(features), n_principal)
     options = {"perplexity": perplexity, "max_iter": max_iter} if method == "tsne" else {}
-    return METHODS[method](reduced, n_components, random_state, **options)
+    return run(reduced, n_components, random_state, **options)
 
 
 def min_max(features: np.ndarray) -> np.ndarray:
@@ -71,18 +72,13 @@ def min_max(features: np.ndarray) -> np.ndarray:
     Constant activations become zeros.
     """
     features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
-    if not np.isfinite(features).all():
-        raise ValueError("activations must be finite, got NaN or infinity")
+    checks.finite(activations=features)
     low, high = features.min(), features.max()
     return (features - low) / (high - low if high > low else 1)
 
 
 def principal_components(features: np.ndarray, n_components: int = 50) -> np.ndarray:
-    r"""Return the scores of the first principal components, exactly.
-
-    Where there are more features than instances, from the instances' inner products: with the centred
-    :math:`X X^T = U \Lambda U^T` the scores are :math:`U \Lambda^{1/2}`; the features' covariance is never
-    formed.
+    """Return the scores of the first principal components, exactly.
 
     Parameters
     ----------
@@ -94,21 +90,10 @@ def principal_components(features: np.ndarray, n_components: int = 50) -> np.nda
     -------
     ndarray of shape (n, n_components), by falling variance; signs are arbitrary
     """
-    n, n_features = features.shape
-    n_components = min(n_components, n, n_features)
-    centred = features - features.mean(axis=0)
-    if n_features <= n:
-        _, vectors = _leading(centred.T @ centred, n_components)
-        return centred @ vectors
-    values, vectors = _leading(centred @ centred.T, n_components)
-    return vectors * np.sqrt(np.maximum(values, 0))
-
-
-def _leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k largest eigenvalues, falling, and their vectors, of a symmetric matrix."""
-    n = len(matrix)
-    values, vectors = scipy.linalg.eigh(matrix.astype(np.float64), subset_by_index=[n - k, n - 1])
-    return values[::-1], vectors[:, ::-1]
+    n_components = min(n_components, *features.shape)
+    # ARPACK is as exact, and in feature maps of a million numbers never forms all components
+    solver = "arpack" if n_components < min(features.shape) else "full"
+    return PCA(n_components, svd_solver=solver, random_state=0).fit_transform(features)
 
 
 def _tsne(points, n_components, random_state, *, perplexity, max_iter):

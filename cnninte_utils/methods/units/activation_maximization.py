@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from ... import checks
 from ...networks.activations import layer_output
 from ...networks.gradients import vector_jacobian_product
 
@@ -60,9 +61,8 @@ def maximize(
     Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network". Wang, Liu 2024, eq. 1.
     """
     objective = keras.Model(model.inputs, layer_output(model, layer, "mean"))
-    units, n_units = np.asarray(units), objective.output_shape[-1]
-    if not len(units) or units.min() < 0 or units.max() >= n_units:
-        raise ValueError(f"units must be between 0 and {n_units - 1}, got {units.tolist()}")
+    n_units = objective.output_shape[-1]
+    units = checks.units(units, n_units)
     cotangents = np.eye(n_units, dtype=np.float32)[units]
     rng = np.random.default_rng(random_state)
     shape = (len(units), *model.input_shape[1:])

@@ -82,9 +82,7 @@ def reconstruct(
     Springenberg et al. 2015, "Striving for Simplicity", Section 3.4. Wang, Liu 2024, Section 2.
     """
     n_units = _n_units(model, layer)
-    units = np.arange(n_units) if units is None else np.asarray(units)
-    if not len(units) or units.min() < 0 or units.max() >= n_units:
-        raise ValueError(f"units must be between 0 and {n_units - 1}, got {units.tolist()}")
+    units = checks.units(np.arange(n_units) if units is None else units, n_units)
     project = _projection(model, image[None], layer, rule, seed, lrn)
     result = np.empty((len(units), *image.shape), np.float32)
     batch_size = min(batch_size, images_at_once(model))
@@ -114,8 +112,7 @@ def reconstruct_unit(
     -------
     ndarray of shape (n, height, width, channels), float32
     """
-    if not 0 <= unit < _n_units(model, layer):
-        raise ValueError(f"unit must be between 0 and {_n_units(model, layer) - 1}, got {unit}")
+    checks.units([unit], _n_units(model, layer))
     at_once = images_at_once(model, keeps_all=True)
     parts = [images[start : start + at_once] for start in range(0, len(images), at_once)]
     reconstructed = [_projection(model, x, layer, rule, seed, lrn)(np.full(len(x), unit)) for x in parts]

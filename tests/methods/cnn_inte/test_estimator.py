@@ -167,7 +167,7 @@ def test_bad_input_is_refused(digits, fitted):
         CNNINTE().fit(images, labels, hidden[:, :, None])
     with pytest.raises(ValueError, match="must be finite"):
         CNNINTE().fit(images, labels, np.where(hidden > 1, np.nan, hidden))
-    with pytest.raises(ValueError, match="summary is 'median'"):
+    with pytest.raises(ValueError, match="unknown summary 'median': choose one of max, mean"):
         CNNINTE(summary="median").fit(images, labels, np.zeros((1_200, 2, 2, 3)))
     with pytest.raises(ValueError, match=r"labels \[11\] were not in the training set"):
         fitted.explain(data.test.images[0], 11)

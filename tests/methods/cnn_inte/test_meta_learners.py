@@ -157,9 +157,9 @@ def test_condition_text_shortens_runs():
 
 
 def test_errors_and_cloning():
-    with pytest.raises(ValueError, match="criterion is 'mse': choose one of gini, entropy"):
+    with pytest.raises(ValueError, match="unknown criterion 'mse': choose one of gini, entropy"):
         MetaTree(criterion="mse").fit(TOY, list("AABBBC"))
-    with pytest.raises(ValueError, match="splits is 'sets': choose one of ordered, nominal"):
+    with pytest.raises(ValueError, match="unknown splits 'sets': choose one of ordered, nominal"):
         MetaTree(splits="sets").fit(TOY, list("AABBBC"))
     with pytest.raises(ValueError, match="IDs must be from 0 to 2, got 0 to 3"):
         MetaTree().fit(TOY, list("AABBBC")).predict(TOY + 1 * (TOY == 2))
