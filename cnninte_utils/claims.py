@@ -20,7 +20,7 @@ __all__ = [
     "Claim",
     "ClaimsTable",
     "Paper",
-    "Record",
+    "Finding",
     "catalogue",
     "judge",
     "load",
@@ -75,7 +75,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Record:
+class Finding:
     """What one notebook of one run found about one claim; a row of ``claims.json``."""
 
     id: str
@@ -184,26 +184,26 @@ def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | N
         verdict, reason = judge(claim, here, dataset=run.dataset, reduced=run.reduced)
         reason = "; ".join(filter(None, [reason, (reasons or {}).get(name)]))
         records.append(
-            Record(name, claim.value, here, verdict, reason, run.notebook, run.dataset, run.preset, run.seed)
+            Finding(name, claim.value, here, verdict, reason, run.notebook, run.dataset, run.preset, run.seed)
         )
     _merge(run.folder / "claims.json", records)
     return ClaimsTable(_table(records))
 
 
-def load(folder: Path) -> list[Record]:
+def load(folder: Path) -> list[Finding]:
     """Return the records of a run's ``claims.json``, in the papers' order; none if there is no file."""
     order = list(catalogue())
-    records = [Record(**row) for row in read_json(folder / "claims.json", default=[])]
+    records = [Finding(**row) for row in read_json(folder / "claims.json", default=[])]
     return sorted(records, key=lambda r: (order.index(r.id), r.notebook, r.seed))
 
 
-def scoreboard(records: list[Record]) -> pd.DataFrame:
+def scoreboard(records: list[Finding]) -> pd.DataFrame:
     """Return one row for each claim of the catalogue; seeds are averaged, claims without a run say so."""
     rows = [_summarise(claim, [r for r in records if r.id == claim.id]) for claim in catalogue().values()]
     return pd.DataFrame(rows).set_index("claim")
 
 
-def _summarise(claim: Claim, records: list[Record]) -> dict[str, Any]:
+def _summarise(claim: Claim, records: list[Finding]) -> dict[str, Any]:
     row = {
         "claim": claim.id,
         "source": f"{claim.paper}, {claim.place}",
@@ -234,7 +234,7 @@ def _pool(claim: Claim, values: list[Any]) -> Any:
     return mean_sd([_mean(value) for value in values if value is not None])
 
 
-def _merge(path: Path, records: list[Record]) -> None:
+def _merge(path: Path, records: list[Finding]) -> None:
     def identity(row: Mapping[str, Any]) -> tuple:
         return row["id"], row["notebook"], row["dataset"], row["preset"], row["seed"]
 
@@ -244,7 +244,7 @@ def _merge(path: Path, records: list[Record]) -> None:
         write_json(path, list(rows.values()))
 
 
-def _table(records: list[Record]) -> pd.DataFrame:
+def _table(records: list[Finding]) -> pd.DataFrame:
     rows = [
         {
             "claim": r.id,

@@ -2,6 +2,8 @@
 
 import os
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy: threads that wait for each other take most of the time
+
 import pytest
 
 REAL_DATA = os.environ.get("CNNINTE_DATA")

@@ -117,7 +117,7 @@ def test_nan_becomes_null_and_not_comparable():
 
 def test_two_processes_lose_no_row():
     script = (
-        "import sys; from cnninte_utils.claims import Run, report\n"
+        "import sys; from cnninte_utils.claims import report; from cnninte_utils.runs import Run\n"
         "for i in range(20): report({'cnn_inte.cnn_accuracy': 0.9}, Run('nb' + sys.argv[1], 'p', 'mnist', i))"
     )
     started = [subprocess.Popen([sys.executable, "-c", script, n]) for n in "ab"]

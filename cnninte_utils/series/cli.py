@@ -66,7 +66,7 @@ def run(notebooks, preset, overrides, seeds, jobs, scheduler, force, out):
     _finish(folder, results)
 
 
-def _finish(folder: Path, results: list[tuple[runner.Record, bool]]) -> None:
+def _finish(folder: Path, results: list[tuple[runner.Execution, bool]]) -> None:
     from .pages import write_pages
 
     index = write_pages(folder)
@@ -91,7 +91,7 @@ def params(notebook, preset):
 
     (chosen,) = plan.select(plan.load_series(plan.project_dir()), [notebook])
     defaults = {name: p.default for name, p in plan.declared_parameters(chosen.path).items()}
-    click.echo(yaml.safe_dump(defaults | plan.parameters(chosen, preset), sort_keys=False), nl=False)
+    click.echo(yaml.safe_dump(defaults | plan.injected_parameters(chosen, preset), sort_keys=False), nl=False)
 
 
 @main.group()

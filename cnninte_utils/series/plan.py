@@ -19,9 +19,9 @@ __all__ = [
     "SeriesError",
     "Task",
     "declared_parameters",
+    "injected_parameters",
     "learner_copy",
     "load_series",
-    "parameters",
     "plan",
     "project_dir",
     "select",
@@ -49,17 +49,18 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook with its parameters, to be executed into the folder `out`."""
+    """A notebook with its parameters, to be executed into the folder `out`; its seed if there are several."""
 
-    name: str
-    notebook: str
-    title: str
+    notebook: Notebook
     preset: str
     parameters: dict[str, Any]
-    needs: tuple[str, ...]
-    last: bool
-    source: Path
     out: Path
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return self.notebook.file if self.seed is None else f"{self.notebook.file}.seed{self.seed}"
 
     @property
     def output(self) -> Path:
@@ -110,7 +111,9 @@ def select(series: list[Notebook], names: Iterable[str]) -> list[Notebook]:
     return [n for n in series if n.file in wanted or not wanted]
 
 
-def parameters(notebook: Notebook, preset: str, overrides: dict[str, str] | None = None) -> dict[str, Any]:
+def injected_parameters(
+    notebook: Notebook, preset: str, overrides: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Return what a notebook gets injected at a preset; nothing for its own defaults.
 
     Parameters
@@ -198,7 +201,7 @@ def plan(
     Raises
     ------
     SeriesError
-        As :func:`parameters`, and if no selected notebook has a parameter that `overrides` names.
+        As :func:`injected_parameters`, and if no selected notebook has a parameter that `overrides` names.
     """
     declared = {n.file: declared_parameters(n.path) for n in notebooks}
     for name in overrides or {}:
@@ -207,24 +210,11 @@ def plan(
             raise SeriesError(f"unknown parameter {name!r}: the selected notebooks have {', '.join(known)}")
     tasks = []
     for notebook in notebooks:
-        values = parameters(notebook, preset, overrides)
+        values = injected_parameters(notebook, preset, overrides)
         has_seeds = seeds and "seed" in declared[notebook.file]
         for seed in seeds if has_seeds else [None]:
             extra = {} if seed is None else {"seed": seed}
-            name = notebook.file if seed is None else f"{notebook.file}.seed{seed}"
-            tasks.append(
-                Task(
-                    name,
-                    notebook.file,
-                    notebook.title,
-                    preset,
-                    values | extra,
-                    notebook.needs,
-                    notebook.last,
-                    notebook.path,
-                    out,
-                )
-            )
+            tasks.append(Task(notebook, preset, values | extra, out, seed))
     return tasks
 
 

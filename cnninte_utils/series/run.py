@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -19,12 +19,16 @@ import filelock
 from .. import claims
 from ..artifacts import file_digest, key, lock, read_json, write_json
 from .plan import SeriesError, Task
+from .sources import imported_files
 
-__all__ = ["Record", "execute", "run"]
+__all__ = ["Execution", "execute", "run"]
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Record:
+class Execution:
     """How an execution went; `key` names everything that determined it."""
 
     name: str
@@ -48,7 +52,8 @@ def run(
     scheduler: str | None = None,
     force: bool = False,
     tell: Callable[[str], None] = print,
-) -> list[tuple[Record, bool]]:
+    command: Sequence[str] | None = None,
+) -> list[tuple[Execution, bool]]:
     """Execute tasks with Dask, one process each; return how they went and whether they were done before.
 
     A task whose record, key and output agree is not executed again unless `force`. The notebooks that
@@ -62,6 +67,9 @@ def run(
         Address of a running Dask scheduler whose workers share this file system.
     tell : callable
         Gets one line of text for every finished notebook.
+    command : sequence of str, optional
+        What executes one notebook, given its path, that of the output, and the parameters as JSON; by default
+        a process with a kernel of its own (:mod:`cnninte_utils.series.execute`).
 
     Raises
     ------
@@ -73,14 +81,17 @@ def run(
     out = tasks[0].out
     with _only_run_in(out), _client(jobs, scheduler) as client:
         futures: dict[str, Any] = {}
-        for task in sorted(tasks, key=lambda t: t.last):
-            waits_for = [f for name, f in futures.items() if task.last or name.split(".")[0] in task.needs]
+        for task in sorted(tasks, key=lambda t: t.notebook.last):
+            waits_for = [
+                futures[other.name] for other in tasks if other.name in futures and _comes_before(other, task)
+            ]
             futures[task.name] = client.submit(
                 execute,
                 task,
                 waits_for,
                 jobs=jobs,
                 force=force,
+                command=command,
                 key=f"{task.name}-{time.time_ns()}",
                 pure=False,
             )
@@ -94,25 +105,37 @@ def run(
         return [futures[task.name].result() for task in tasks]
 
 
-def execute(task: Task, waited_for: Any = None, *, jobs: int = 1, force: bool = False) -> tuple[Record, bool]:
+def _comes_before(other: Task, task: Task) -> bool:
+    is_needed = other.notebook.file in task.notebook.needs
+    return is_needed or (task.notebook.last and not other.notebook.last)
+
+
+def execute(
+    task: Task,
+    waited_for: Any = None,
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    command: Sequence[str] | None = None,
+) -> tuple[Execution, bool]:
     """Execute one task unless it is done; return its record and whether it was done before."""
     identity = _identity(task)
     done = read_json(task.record)
     if done and not force and _is_done(task, done, identity):
-        return Record(**done), True
+        return Execution(**done), True
     task.record.unlink(missing_ok=True)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=task.out, prefix=".running-") as folder:
         raw = Path(folder) / "raw.ipynb"
-        log = _run_child(task, raw, jobs)
+        log = _run_child(task, raw, jobs, command)
         notebook = _normalised(raw) if raw.exists() else None
         failure = _failure(notebook, log)
         if notebook is not None:
             write_json(task.output, notebook)
     if failure:
         _drop_claims(task)
-    record = Record(
-        task.name, task.notebook, task.title, task.preset, task.parameters, identity,
+    record = Execution(
+        task.name, task.notebook.file, task.notebook.title, task.preset, task.parameters, identity,
         "failed" if failure else "done", round(time.perf_counter() - started, 1),
         file_digest(task.output) if notebook is not None else "", **failure,
     )  # fmt: skip
@@ -123,20 +146,14 @@ def execute(task: Task, waited_for: Any = None, *, jobs: int = 1, force: bool = 
 _children: set[subprocess.Popen] = set()
 
 
-def _run_child(task: Task, raw: Path, jobs: int) -> str:
+def _run_child(task: Task, raw: Path, jobs: int, command: Sequence[str] | None) -> str:
     """Run the notebook in a process of its own; return the end of what it logged."""
-    command = [
-        sys.executable,
-        "-m",
-        "cnninte_utils.series.execute",
-        str(task.source),
-        str(raw),
-        json.dumps(task.parameters),
-    ]
+    command = command or [sys.executable, "-m", "cnninte_utils.series.execute"]
+    arguments = [str(task.notebook.path), str(raw), json.dumps(task.parameters)]
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
-            command,
-            cwd=task.source.parent,
+            [*command, *arguments],
+            cwd=task.notebook.path.parent,
             env=_environment(task, jobs),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -170,29 +187,27 @@ def _environment(task: Task, jobs: int) -> dict[str, str]:
 
 def _identity(task: Task) -> str:
     """Name everything that determines a result: cells, parameters, package, libraries, others' claims."""
-    cells = [
-        (c["cell_type"], c["source"]) for c in json.loads(task.source.read_text(encoding="utf-8"))["cells"]
-    ]
-    others = [
-        row for row in read_json(task.out / "claims.json", default=[]) if row["notebook"] != task.notebook
-    ]
+    source = json.loads(task.notebook.path.read_text(encoding="utf-8"))
+    cells = [(c["cell_type"], c["source"]) for c in source["cells"]]
+    rows = read_json(task.out / "claims.json", default=[])
+    others = [row for row in rows if row["notebook"] != task.notebook.file]
+    code = tuple("".join(source) for kind, source in cells if kind == "code")
     return key(
         {
             "cells": cells,
             "parameters": task.parameters,
-            "package": _package_digest(),
+            "package": _package_digest(code),
             "libraries": {name: version(name) for name in ("keras", "tensorflow", "scikit-learn")},
-            "claims": others if task.last else None,
+            "claims": others if task.notebook.last else None,
         }
     )
 
 
-def _package_digest() -> str:
+def _package_digest(code: Iterable[str]) -> str:
+    """Return a hash of the package's files that code rests on."""
     state = hashlib.sha256()
-    for path in sorted(
-        p for p in Path(__file__).parent.rglob("*") if p.suffix in (".py", ".yaml", ".mplstyle")
-    ):
-        state.update(path.read_bytes())
+    for path in imported_files(code, _PACKAGE):
+        state.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
     return state.hexdigest()
 
 
@@ -242,12 +257,14 @@ def _drop_claims(task: Task) -> None:
     path, seed = task.out / "claims.json", task.parameters.get("seed")
     with lock(path):
         rows = read_json(path, default=[])
-        kept = [r for r in rows if r["notebook"] != task.notebook or (seed is not None and r["seed"] != seed)]
+        kept = [
+            r for r in rows if r["notebook"] != task.notebook.file or (seed is not None and r["seed"] != seed)
+        ]
         if len(kept) < len(rows):
             write_json(path, kept)
 
 
-def _progress(record: Record, was_cached: bool, out: Path) -> str:
+def _progress(record: Execution, was_cached: bool, out: Path) -> str:
     name = f"{record.name:<24}"
     if record.status == "failed":
         where = "" if record.failing_cell is None else f"cell {record.failing_cell}: "

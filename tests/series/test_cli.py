@@ -1,13 +1,15 @@
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from project import make_project, printed, runs_of
+from project import STAND_IN, make_project, printed, runs_of
 
 from cnninte_utils.networks import pretraining
+from cnninte_utils.series import run
 from cnninte_utils.series.cli import main
 
 
@@ -15,6 +17,12 @@ from cnninte_utils.series.cli import main
 def root(tmp_path, monkeypatch):
     monkeypatch.chdir(make_project(tmp_path / "project"))
     return tmp_path / "project"
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Let notebooks be executed without a kernel."""
+    monkeypatch.setattr(run, "run", partial(run.run, command=STAND_IN))
 
 
 def call(*arguments):
@@ -29,7 +37,7 @@ def test_list_shows_the_series(root):
     assert "quick 0.1 · standard 1 · paper 2" in result.stdout
 
 
-def test_run_tells_what_it_does_and_where_the_page_is(root):
+def test_run_tells_what_it_does_and_where_the_page_is(root, fast):
     result = call("run", "10", "20", "--seeds", "0,1")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -42,7 +50,7 @@ def test_run_tells_what_it_does_and_where_the_page_is(root):
     assert len(runs_of(root, "10_a")) == 2
 
 
-def test_failure_shows_the_cell_and_exits_with_one(tmp_path, monkeypatch):
+def test_failure_shows_the_cell_and_exits_with_one(tmp_path, monkeypatch, fast):
     monkeypatch.chdir(make_project(tmp_path, {"10_a": ["undefined_name"]}))
     result = call("run", "10", "20")
     assert result.exit_code == 1
@@ -90,7 +98,7 @@ def test_params_are_yaml_for_papermill(root, tmp_path):
     assert runs_of(root, "10_a") == ["30 a 0"]
 
 
-def test_sheets_have_no_solutions_and_no_outputs(root):
+def test_sheets_have_no_solutions_and_no_outputs(root, fast):
     call("run", "10")
     call("refresh", "10")
     assert "the solution" in printed(root / "notebooks/10_a.ipynb")
@@ -112,7 +120,7 @@ def test_data_status_and_fetch(root):
     assert call("data", "fetch", "toyworld_broden").stdout.endswith("toyworld_broden\n")
 
 
-def test_clean_removes_runs_and_trained_networks(root, tmp_path):
+def test_clean_removes_runs_and_trained_networks(root, tmp_path, fast):
     call("run", "10")
     network = tmp_path / "cache/artifacts/network.keras"
     network.parent.mkdir(parents=True)

@@ -6,15 +6,16 @@ import sys
 import time
 
 import pytest
-from project import make_project, plan, printed, runs_of
+from project import STAND_IN, make_project, plan, printed, runs_of
 
 from cnninte_utils.artifacts import read_json, write_json
 from cnninte_utils.series import run as runner
 from cnninte_utils.series.plan import SeriesError
 
-FAST = {"jobs": 2, "tell": lambda line: None}
+REAL = {"jobs": 2, "tell": lambda line: None}
+FAST = REAL | {"command": STAND_IN}
 CLAIM = (
-    "from cnninte_utils.claims import Run, report\n"
+    "from cnninte_utils.claims import report; from cnninte_utils.runs import Run\n"
     "report({'cnn_inte.toy_ids': [1]}, Run('{}', 'quick', 'digits', seed))"
 )
 
@@ -38,9 +39,9 @@ def test_change_damage_and_force_run_again(tmp_path):
     root = make_project(tmp_path)
     (task,) = plan(root, "10")
     runner.run([task], **FAST)
-    source = json.loads(task.source.read_text())
+    source = json.loads(task.notebook.path.read_text())
     source["cells"][0]["source"] = "# another title"
-    task.source.write_text(json.dumps(source))
+    task.notebook.path.write_text(json.dumps(source))
     runner.run([task], **FAST)
     assert len(runs_of(root, "10_a")) == 2
     task.output.write_text(task.output.read_text()[:-30])
@@ -55,7 +56,7 @@ def test_change_damage_and_force_run_again(tmp_path):
 def test_a_process_that_a_notebook_leaves_behind_holds_nobody_up(tmp_path):
     sleeper = ["import subprocess", "print(subprocess.Popen(['sleep', '120'], start_new_session=True).pid)"]
     (task,) = plan(make_project(tmp_path, {"10_a": sleeper}), "10")
-    assert statuses(runner.run([task], **FAST)) == {"10_a": ("done", False)}
+    assert statuses(runner.run([task], **REAL)) == {"10_a": ("done", False)}
     os.kill(int(printed(task.output).split()[0]), signal.SIGKILL)  # fails if it had ended before
 
 
@@ -77,7 +78,7 @@ def test_failing_notebook_is_a_record_and_the_others_go_on(tmp_path):
 
 def test_kernel_that_dies_is_a_failure(tmp_path):
     root = make_project(tmp_path, {"10_a": ["import os; os._exit(3)"]})
-    ((record, _),) = runner.run(plan(root, "10"), **FAST)
+    ((record, _),) = runner.run(plan(root, "10"), **REAL)
     assert record.status == "failed"
     assert "died" in record.error.lower()
 
@@ -85,14 +86,14 @@ def test_kernel_that_dies_is_a_failure(tmp_path):
 def test_executed_notebook_is_clean(tmp_path):
     root = make_project(tmp_path, {"10_a": ["import sys; print('noise', file=sys.stderr); print('sound')"]})
     (task,) = plan(root, "10")
-    runner.run([task], **FAST)
+    runner.run([task], **REAL)
     text = task.output.read_text()
     notebook = json.loads(text)
     assert "noise" not in printed(task.output)
     assert "sound" in printed(task.output)
     assert "papermill" not in text
     assert [c["id"] for c in notebook["cells"]] == [f"cell-{i:02d}" for i in range(len(notebook["cells"]))]
-    assert len(notebook["cells"]) == len(json.loads(task.source.read_text())["cells"])
+    assert len(notebook["cells"]) == len(json.loads(task.notebook.path.read_text())["cells"])
     counts = [c["execution_count"] for c in notebook["cells"] if c["cell_type"] == "code"]
     assert counts == list(range(1, len(counts) + 1))
 
@@ -138,7 +139,7 @@ def test_running_dask_scheduler_is_used(tmp_path):
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
     ) as c:
-        results = runner.run(plan(root, "10"), scheduler=c.scheduler_address, tell=lambda line: None)
+        results = runner.run(plan(root, "10"), scheduler=c.scheduler_address, **FAST)
     assert statuses(results) == {"10_a": ("done", False)}
 
 

@@ -1,0 +1,81 @@
+"""Which files of the package a notebook rests on: what its code imports, and what that imports in turn."""
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["imported_files"]
+
+_DATA = (".yaml", ".mplstyle", ".npz")
+
+
+def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
+    """Return the files of a package that code depends on, sorted.
+
+    Imports are followed wherever they stand, in functions too. A module that imports others by name stands
+    for all that lie beside it. Data files (claims, styles, weights) are few and count always.
+
+    Parameters
+    ----------
+    cells : iterable of str
+        Python; lines of IPython's own are passed over.
+    package : Path
+        Its folder; its name is what the code imports.
+    """
+    waiting = [name for cell in cells for name in _imported(_parsed(cell), package.name, is_folder=True)]
+    found: set[Path] = set()
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for path in _modules(name, package):
+            if path in found:
+                continue
+            found.add(path)
+            text = path.read_text(encoding="utf-8")
+            module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+            is_folder = path.name == "__init__.py"
+            waiting += _imported(ast.parse(text), module.removesuffix(".__init__"), is_folder=is_folder)
+            if "import_module(" in text:
+                found.update(path.parent.rglob("*.py"))
+    return sorted(found | {path for path in package.rglob("*") if path.suffix in _DATA})
+
+
+def _parsed(cell: str) -> ast.Module:
+    lines = ["pass" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines()]
+    try:
+        return ast.parse("\n".join(lines))
+    except SyntaxError:  # such a cell fails when it is run
+        return ast.Module([], [])
+
+
+def _imported(tree: ast.Module, module: str, *, is_folder: bool) -> list[str]:
+    """Return the dotted names that the code of a module imports, as far as they are of its package."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_folder]
+                start = ".".join([*parts, *filter(None, [node.module])])
+            names += [f"{start}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.split(".")[0] == module.split(".")[0]]
+
+
+def _modules(name: str, package: Path) -> list[Path]:
+    """Return the files that importing a dotted name runs: of the folders above it, and its own."""
+    path, files = package.parent, []
+    for part in name.split("."):
+        path = path / part
+        if path.is_dir():
+            files.append(path / "__init__.py")
+        elif path.with_suffix(".py").is_file():
+            return [*files, path.with_suffix(".py")]
+        else:  # a name in the module before
+            return files
+    return files
