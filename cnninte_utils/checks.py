@@ -3,12 +3,9 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import keras
 
 __all__ = ["at_least", "choice", "finite", "images", "layers", "not_negative", "require", "units"]
 
@@ -100,8 +97,8 @@ def units(numbers: Sequence[int], n_units: int) -> np.ndarray:
     return numbers
 
 
-def layers(model: "keras.Model", names: Sequence[str]) -> list["keras.Layer"]:
-    """Return the layers of these names.
+def layers(model, names: Sequence[str]) -> list:
+    """Return the layers of these names of a ``keras.Model``.
 
     Raises
     ------

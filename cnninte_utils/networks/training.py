@@ -1,7 +1,10 @@
 """Fit a network once; afterwards load it."""
 
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +22,23 @@ from .builders import build
 from .lookup import images_at_once
 from .weights import Weights
 
-__all__ = ["Objective", "Recipe", "TrainedNetwork", "augmented", "fit_or_load", "load_model"]
+__all__ = [
+    "FORMER_MODULES",
+    "Objective",
+    "Recipe",
+    "TrainedNetwork",
+    "augmented",
+    "fit_or_load",
+    "load_model",
+]
 
 _N_VALIDATION = 1_000
+FORMER_MODULES = {
+    "networks.parts": "layers",
+    "methods.group_norms.weights": "regularizers",
+    "methods.group_norms.activations": "activation_regularizers",
+}
+"""Where classes that stored networks name are, and where they were in the first edition."""
 _VALIDATION_BATCH = 100
 
 
@@ -175,7 +192,12 @@ def fit_or_load(
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a ``.keras`` file whose layers may be those of this package; code in it is refused."""
+    """Load a ``.keras`` file, whose layers and penalties may be this package's; code in it is refused."""
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").decode()
+    for name in set(re.findall(r'"module": "cnninte_utils\.([\w.]+)"', config)):
+        now = {then: now for now, then in FORMER_MODULES.items()}.get(name, name)
+        import_module(f"cnninte_utils.{now}")  # so that Keras knows its classes
     return keras.models.load_model(path, safe_mode=True)
 
 

@@ -16,7 +16,7 @@ from ...artifacts import Artifact, array_digest, atomic_path
 from ...datasets.broden import Broden
 from ...networks.activations import layer_output
 from ...networks.lookup import images_at_once, receptive_field
-from ...networks.training import load_model
+from ...networks.training import FORMER_MODULES, load_model
 from .counting import Counts, Taps, TopShare, anchored_taps, bilinear_taps, label_pixels
 from .results import Concepts, Dissection, Probe
 from .shards import Arrays, fold, read_part, write_part
@@ -29,11 +29,6 @@ __all__ = ["dissect", "masks", "null_probes", "strongest_images"]
 _ANNOTATIONS_KEPT = 2_000
 _BYTES_KEPT = 2**30
 _COUNTING = 2
-_FORMER_MODULES = {
-    "networks.parts": "layers",
-    "methods.group_norms.weights": "regularizers",
-    "methods.group_norms.activations": "activation_regularizers",
-}
 
 View = tuple[str, int | None]
 """Layer and rotation."""
@@ -259,7 +254,7 @@ class _Job:
 
 def _with_former_modules(network: str) -> str:
     """Name classes by where they were first, so that results are found that were counted then."""
-    for now, then in _FORMER_MODULES.items():
+    for now, then in FORMER_MODULES.items():
         network = network.replace(f'"module": "cnninte_utils.{now}"', f'"module": "cnninte_utils.{then}"')
     return network
 
