@@ -1,16 +1,23 @@
-.PHONY: run test lab bench clean
+.PHONY: run test lint unit notebooks lab bench clean
 VENV := .venv
 PYTHON ?= python3
 
 run: $(VENV)/.installed ## the whole series at quick, on embedded data
 	$(VENV)/bin/cnninte run
 
-test: $(VENV)/.installed ## lint, import contracts, unit tests, committed notebooks
+test: lint ## lint; then unit tests and committed notebooks, side by side
+	$(MAKE) --jobs=2 --output-sync=target unit notebooks
+
+lint: $(VENV)/.installed ## style and import contracts
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+
+unit: $(VENV)/.installed ## unit tests
 	$(VENV)/bin/python -m pytest
-	CNNINTE_RUN_DIR=$$(mktemp -d) $(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
+
+notebooks: $(VENV)/.installed ## the committed notebooks, every cell
+	OMP_NUM_THREADS=1 CNNINTE_RUN_DIR=$$(mktemp -d) $(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
 
 lab: $(VENV)/.installed ## JupyterLab with the series' kernel
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"
@@ -28,6 +35,6 @@ clean: ## runs, learners' copies, trained networks, the environment
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --no-deps -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-compile -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

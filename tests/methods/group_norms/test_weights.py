@@ -352,6 +352,21 @@ def toy_training(regularizer=None, callbacks=(), learning_rate=0.05, momentum=0.
     return ops.convert_to_numpy(dense.kernel), history.history
 
 
+def toy_optimum(strength):
+    """The minimum of the same convex loss, by SciPy: its two groups of columns have 8 weights each."""
+    x, y = toy_problem()
+
+    def loss(flat):
+        kernel = flat.reshape(4, 4)
+        return np.mean((x @ kernel - y) ** 2) + strength * sum(plain_norms(kernel, 2, 2))
+
+    start = np.linalg.lstsq(x, y, rcond=None)[0]
+    found = [minimize(loss, start.ravel(), method="Powell", options={"xtol": 1e-8, "ftol": 1e-14})]
+    found += [minimize(loss, found[0].x, method="Powell", options={"xtol": 1e-8, "ftol": 1e-14})]
+    assert found[1].fun <= found[0].fun
+    return found[1].x.reshape(4, 4)
+
+
 def test_proximal_training_zeroes_a_group_and_the_gradient_does_not():
     exact, _ = toy_training(callbacks=[ProximalStep(["dense"], 2, 0.1)])
     nearly, _ = toy_training(BlockNorm(2, strength=0.1))
@@ -360,16 +375,16 @@ def test_proximal_training_zeroes_a_group_and_the_gradient_does_not():
     assert nearly[:, 2:].all()
     assert np.linalg.norm(nearly[:, 2:]) < 0.05
     np.testing.assert_allclose(nearly[:, :2], exact[:, :2], atol=0.05)
+    np.testing.assert_allclose(exact, toy_optimum(0.1), atol=0.01)
 
 
 def test_proximal_training_has_the_same_minimum_with_momentum():
-    plain, _ = toy_training(callbacks=[ProximalStep(["dense"], 2, 0.4)])
     with_momentum, _ = toy_training(
         callbacks=[ProximalStep(["dense"], 2, 0.4)], learning_rate=0.01, momentum=0.9
     )
-    unpenalized, _ = toy_training()
-    np.testing.assert_allclose(with_momentum, plain, atol=0.03)
-    assert np.abs(unpenalized - plain).max() > 0.1
+    optimum = toy_optimum(0.4)
+    np.testing.assert_allclose(with_momentum, optimum, atol=0.003)
+    assert np.abs(toy_optimum(0.0) - optimum).max() > 0.1
 
 
 def test_proximal_step_takes_the_learning_rate_of_its_batch_from_a_schedule():
