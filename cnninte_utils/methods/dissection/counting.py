@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-__all__ = ["Counts", "Taps", "TopShare", "anchored_taps", "bilinear_taps", "label_pixels"]
+__all__ = ["Counts", "Resizing", "TopShare", "anchored_resizing", "bilinear_resizing", "label_pixels"]
 
 
 class TopShare:
@@ -61,7 +61,7 @@ def _append(values, bounds, buffer, counts):
 
 
 @dataclass(frozen=True, eq=False)
-class Taps:
+class Resizing:
     """How one axis is resized: output i is the sum over j of weights[i, j] * input[starts[i] + j].
 
     Parameters
@@ -75,7 +75,7 @@ class Taps:
     weights: np.ndarray
 
 
-def bilinear_taps(n_in: int, n_out: int) -> Taps:
+def bilinear_resizing(n_in: int, n_out: int) -> Resizing:
     """Return bilinear interpolation with half-pixel centres.
 
     What lies outside is left out and the weights renormalised; when there are fewer outputs than inputs, the
@@ -85,7 +85,7 @@ def bilinear_taps(n_in: int, n_out: int) -> Taps:
     return _triangle((np.arange(n_out) + 0.5) * scale - 0.5, n_in, max(scale, 1.0))
 
 
-def anchored_taps(n_in: int, n_out: int, image_size: int, offset: float, stride: float) -> Taps:
+def anchored_resizing(n_in: int, n_out: int, image_size: int, offset: float, stride: float) -> Resizing:
     """Return linear interpolation between the centres of receptive fields.
 
     Parameters
@@ -101,12 +101,12 @@ def anchored_taps(n_in: int, n_out: int, image_size: int, offset: float, stride:
     return _triangle(np.clip((pixels - offset) / stride, 0, n_in - 1), n_in, 1.0)
 
 
-def _triangle(centers: np.ndarray, n_in: int, reach: float) -> Taps:
+def _triangle(centers: np.ndarray, n_in: int, reach: float) -> Resizing:
     n_taps = min(n_in, int(np.ceil(2 * reach)))
     starts = np.clip(np.floor(centers - reach).astype(np.int64) + 1, 0, n_in - n_taps)
     places = starts[:, None] + np.arange(n_taps)
     weights = np.maximum(0, 1 - np.abs(places - centers[:, None]) / reach)
-    return Taps(starts, weights / weights.sum(axis=1, keepdims=True))
+    return Resizing(starts, weights / weights.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ class Counts:
         self,
         maps: np.ndarray,
         thresholds: np.ndarray,
-        taps: tuple[Taps, Taps],
+        taps: tuple[Resizing, Resizing],
         label_maps: np.ndarray,
         whole_labels: np.ndarray,
         primary: np.ndarray,

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from ...datasets.broden import Broden
 from ...networks.activations import layer_output
 from ...networks.lookup import images_at_once, receptive_field
 from ...networks.training import FORMER_MODULES, load_model
-from .counting import Counts, Taps, TopShare, anchored_taps, bilinear_taps, label_pixels
+from .counting import Counts, Resizing, TopShare, anchored_resizing, bilinear_resizing, label_pixels
 from .results import Concepts, Dissection, Probe
 from .shards import Arrays, fold, read_part, write_part
 
@@ -99,13 +98,13 @@ def dissect(
         raise ValueError(
             f"shard_size must be a multiple of batch_size, both at least 1, got {shard_size} and {batch_size}"
         )
-    job = _Job(model, tuple(probes), broden, anchored, batch_size)
-    job.check()
-    artifact = Artifact("dissection", ".npz", job.determinants())
-    run = _Run(job, shard_size, artifact.path, client)
+    job = _job(model, tuple(probes), broden, anchored, batch_size)
+    artifact = Artifact("dissection", ".npz", _determinants(model, job, anchored))
+    work = _Work(model, len(broden), shard_size, artifact.path, client)
 
     def make(path: Path) -> tuple[list[Dissection], list[dict]]:
-        results = run.results()
+        with work:
+            results = _second_pass(job, _first_pass(job, work), work)
         arrays = {f"{i}/{k}": v for i, result in enumerate(results) for k, v in result.arrays().items()}
         with path.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
@@ -120,77 +119,34 @@ def dissect(
             ]
 
     results = artifact.get_or_make(load, make)
-    run.forget()
+    work.forget()
     return results
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What is to be counted; small functions of it and some rows of the index are what workers compute."""
+    """What is to be counted: all that a shard needs to know but the network.
 
-    model: keras.Model | Path
+    Parameters
+    ----------
+    probes : tuple of Probe
+    broden : Broden
+    shapes : dict of str to tuple of int
+        Layer → height, width and units of its feature maps.
+    resizings : dict of str to tuple of Resizing
+        Layer → how its maps become as large as the label maps: rows, columns.
+    batch_size : int
+    """
+
     probes: tuple[Probe, ...]
     broden: Broden = field(repr=False)
-    anchored: bool
+    shapes: dict[str, tuple[int, int, int]]
+    resizings: dict[str, tuple[Resizing, Resizing]] = field(repr=False)
     batch_size: int
-
-    def check(self) -> None:
-        """Refuse what cannot be dissected before anything is computed."""
-        if not self.probes or not len(self.broden):
-            raise ValueError(
-                f"expected at least one probe and one image, got {len(self.probes)} and {len(self.broden)}"
-            )
-        shape = self.model.input_shape
-        if not isinstance(shape, tuple) or shape[1:] != (shape[1], shape[1], 3) or shape[1] is None:
-            raise ValueError(
-                f"{self.model.name} should take square colour images (n, size, size, 3) of a given size, "
-                f"it takes {shape}"
-            )
-        for probe in self.probes:
-            if self.n_above(probe) < 1:
-                n_positions = self.n_positions(probe.layer)
-                raise ValueError(
-                    f"a quantile of {probe.quantile:g} leaves none of the {n_positions} positions of "
-                    f"{probe.layer} above the threshold: ask for at least {1 / n_positions:.2g}"
-                )
-
-    def determinants(self) -> dict:
-        network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
-        return {
-            "network": _with_former_modules(network.to_json()),
-            "weights": array_digest(*self.model.get_weights()),
-            "probes": [asdict(probe) for probe in self.probes],
-            "data": self.broden.fingerprint,
-            "anchored": self.anchored,
-            "batch_size": self.batch_size,
-            "counting": _COUNTING,
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-        }
-
-    @contextmanager
-    def for_workers(self, file: Path) -> Iterator["_Job"]:
-        """Give a job that can be sent: its model lies in a file for the time being."""
-        with atomic_path(file) as temporary:
-            self.model.save(temporary)
-        try:
-            yield replace(self, model=file)
-        finally:
-            file.unlink()
-
-    def here(self) -> "_Job":
-        """Return the job with its model."""
-        return replace(self, model=_loaded(self.model)) if isinstance(self.model, Path) else self
-
-    def shape(self, layer: str) -> tuple[int, int, int]:
-        shape = layer_output(self.model, layer).shape[1:]
-        if len(shape) != 3:
-            raise ValueError(f"{layer} has no feature maps to dissect: its output has shape {tuple(shape)}")
-        return shape
 
     def n_positions(self, layer: str) -> int:
         """How many positions a unit has in all images."""
-        height, width, _ = self.shape(layer)
+        height, width, _ = self.shapes[layer]
         return len(self.broden) * height * width
 
     def n_above(self, probe: Probe) -> int:
@@ -210,7 +166,7 @@ class _Job:
         """Return the views in groups whose largest activations fit into memory."""
         groups, n_bytes = [], np.inf
         for view in self.views:
-            more = 4 * self.n_kept(view) * self.shape(view[0])[-1]
+            more = 4 * self.n_kept(view) * self.shapes[view[0]][-1]
             if n_bytes + more > _BYTES_KEPT:
                 groups.append([])
                 n_bytes = 0
@@ -218,38 +174,65 @@ class _Job:
             n_bytes += more
         return groups
 
-    def counts(self) -> list[Counts]:
+    def no_counts(self) -> list[Counts]:
         """Return, for each probe, counts of nothing."""
         n_labels, n_categories = len(self.broden.primary), len(self.broden.categories)
-        return [Counts.zeros(self.shape(probe.layer)[-1], n_labels, n_categories) for probe in self.probes]
+        return [Counts.zeros(self.shapes[probe.layer][-1], n_labels, n_categories) for probe in self.probes]
 
-    def taps(self, layer: str) -> tuple[Taps, Taps]:
-        n_in = self.shape(layer)[:2]
-        if not self.anchored:
-            return tuple(bilinear_taps(*sizes) for sizes in zip(n_in, self.broden.map_size, strict=True))
-        field_, size = receptive_field(self.model, layer), self.model.input_shape[1]
-        return tuple(
-            anchored_taps(*sizes, size, field_.offset, field_.stride)
-            for sizes in zip(n_in, self.broden.map_size, strict=True)
+
+def _job(model: keras.Model, probes: tuple[Probe, ...], broden: Broden, anchored: bool, batch_size) -> _Job:
+    """Refuse what cannot be dissected before anything is computed, and note what is to be done."""
+    if not probes or not len(broden):
+        raise ValueError(f"expected at least one probe and one image, got {len(probes)} and {len(broden)}")
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or shape[1:] != (shape[1], shape[1], 3) or shape[1] is None:
+        raise ValueError(
+            f"{model.name} should take square colour images (n, size, size, 3) of a given size, "
+            f"it takes {shape}"
         )
+    shapes = {probe.layer: _map_shape(model, probe.layer) for probe in probes}
+    resizings = {
+        layer: _resizing(model, layer, maps[:2], broden.map_size, anchored) for layer, maps in shapes.items()
+    }
+    job = _Job(probes, broden, shapes, resizings, batch_size)
+    for probe in probes:
+        if job.n_above(probe) < 1:
+            n_positions = job.n_positions(probe.layer)
+            raise ValueError(
+                f"a quantile of {probe.quantile:g} leaves none of the {n_positions} positions of "
+                f"{probe.layer} above the threshold: ask for at least {1 / n_positions:.2g}"
+            )
+    return job
 
-    def batches(
-        self, rows: Sequence[int], views: Sequence[View]
-    ) -> Iterator[tuple[Sequence[int], dict[View, np.ndarray]]]:
-        """Yield (rows, view → feature maps of those images, float32)."""
-        layers = list(dict.fromkeys(layer for layer, _ in views))
-        network = keras.Model(self.model.inputs, {layer: layer_output(self.model, layer) for layer in layers})
-        step = min(self.batch_size, images_at_once(network))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            images = self.broden.images(some, self.model.input_shape[1])
-            maps = {k: np.asarray(v, np.float32) for k, v in network.predict_on_batch(images).items()}
-            for layer, values in maps.items():
-                if not np.isfinite(values).all():
-                    raise ValueError(
-                        f"{layer} puts out NaN or infinity: the network's weights are not usable"
-                    )
-            yield some, {(layer, seed): _rotated(maps[layer], seed) for layer, seed in views}
+
+def _map_shape(model: keras.Model, layer: str) -> tuple[int, int, int]:
+    shape = layer_output(model, layer).shape[1:]
+    if len(shape) != 3:
+        raise ValueError(f"{layer} has no feature maps to dissect: its output has shape {tuple(shape)}")
+    return tuple(shape)
+
+
+def _resizing(model: keras.Model, layer: str, n_in, n_out, anchored: bool) -> tuple[Resizing, Resizing]:
+    sizes = list(zip(n_in, n_out, strict=True))
+    if not anchored:
+        return tuple(bilinear_resizing(*pair) for pair in sizes)
+    seen, size = receptive_field(model, layer), model.input_shape[1]
+    return tuple(anchored_resizing(*pair, size, seen.offset, seen.stride) for pair in sizes)
+
+
+def _determinants(model: keras.Model, job: _Job, anchored: bool) -> dict:
+    network = keras.Model(model.inputs, model.outputs, name=model.name)
+    return {
+        "network": _with_former_modules(network.to_json()),
+        "weights": array_digest(*model.get_weights()),
+        "probes": [asdict(probe) for probe in job.probes],
+        "data": job.broden.fingerprint,
+        "anchored": anchored,
+        "batch_size": job.batch_size,
+        "counting": _COUNTING,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }
 
 
 def _with_former_modules(network: str) -> str:
@@ -257,6 +240,155 @@ def _with_former_modules(network: str) -> str:
     for now, then in FORMER_MODULES.items():
         network = network.replace(f'"module": "cnninte_utils.{now}"', f'"module": "cnninte_utils.{then}"')
     return network
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """How shards are computed, here or by workers, and where what is finished is written down.
+
+    Used as a context: then the network lies in a file for the workers, if there are any.
+    """
+
+    model: keras.Model
+    n_images: int
+    shard_size: int
+    path: Path
+    client: "Client | None"
+
+    def fold(self, name: str, compute: Callable, merge: Callable) -> Arrays:
+        """Compute every shard as ``compute(model, rows)`` and merge the results."""
+        n, size = self.n_images, self.shard_size
+        shards = [range(start, min(start + size, n)) for start in range(0, n, size)]
+        of_rows = (
+            partial(compute, self.model) if self.client is None else partial(_stored, self._file, compute)
+        )
+        return fold(shards, of_rows, merge, self.part(name), self.client)
+
+    def part(self, name: str) -> Path:
+        """Where unfinished results of this name are."""
+        return self.path.with_suffix(f".{name}.{self.shard_size}.part.npz")
+
+    def forget(self) -> None:
+        """Remove what was written down, with shards of whatever size."""
+        for part in self.path.parent.glob(f"{self.path.stem}.*.part.npz"):
+            part.unlink()
+
+    @property
+    def _file(self) -> Path:
+        return self.path.with_suffix(".model.keras")
+
+    def __enter__(self):
+        if self.client is not None:
+            with atomic_path(self._file) as temporary:
+                self.model.save(temporary)
+
+    def __exit__(self, *_):
+        self._file.unlink(missing_ok=True)
+
+
+def _stored(file: Path, compute: Callable, rows: range) -> Arrays:
+    """Compute a shard with the network in a file: what workers do."""
+    return compute(_loaded(file), rows)
+
+
+@lru_cache(maxsize=1)
+def _loaded(file: Path) -> keras.Model:
+    return load_model(file)
+
+
+def _first_pass(job: _Job, work: _Work) -> list[np.ndarray]:
+    """Find the threshold of every unit, for each probe."""
+    path = work.part("thresholds")
+    done, found = read_part(path)
+    for number, views in enumerate(job.groups()):
+        if number in done:
+            continue
+        merge = partial(_largest, [job.n_kept(view) for view in views])
+        top = work.fold(f"top{number}", partial(_top_shares, job, views), merge)
+        for i, probe in enumerate(job.probes):
+            if probe.view in views:
+                found[str(i)] = top[str(views.index(probe.view))][:, job.n_above(probe)].copy()
+        done.append(number)
+        write_part(path, done, found)
+        work.part(f"top{number}").unlink(missing_ok=True)
+    return [found[str(i)] for i in range(len(job.probes))]
+
+
+def _top_shares(job: _Job, views: Sequence[View], model: keras.Model, rows: range) -> Arrays:
+    """Return each view's largest activations over some images."""
+    tops = []
+    for view in views:
+        height, width, n_units = job.shapes[view[0]]
+        tops.append(TopShare(n_units, min(job.n_kept(view), len(rows) * height * width)))
+    for _, maps in _feature_maps(job, model, rows, views):
+        for view, top in zip(views, tops, strict=True):
+            top.add(maps[view])
+    return {str(i): top.largest() for i, top in enumerate(tops)}
+
+
+def _largest(n_kept: Sequence[int], one: Arrays, other: Arrays) -> Arrays:
+    """Merge two results of the first pass."""
+    both = {name: np.concatenate([one[name], other[name]], axis=1) for name in one}
+    return {name: -np.sort(-values, axis=1)[:, : n_kept[int(name)]] for name, values in both.items()}
+
+
+def _second_pass(job: _Job, thresholds: Sequence[np.ndarray], work: _Work) -> list[Dissection]:
+    """Count the pixels that units and concepts have in common, for each probe."""
+    counted = work.fold("counts", partial(_counts, job, thresholds), _sum)
+    broden = job.broden
+    concepts = Concepts(tuple(broden.names), tuple(broden.categories), tuple(broden.primary.tolist()))
+    return [
+        Dissection(
+            probe, concepts, len(broden), thresholds[i],
+            *(counted[f"{i}/{name}"] for name in ("both", "area", "mask")), counted["label"],
+        )
+        for i, probe in enumerate(job.probes)
+    ]  # fmt: skip
+
+
+def _counts(job: _Job, thresholds: Sequence[np.ndarray], model: keras.Model, rows: range) -> Arrays:
+    """Return each probe's counts over some images, the probes side by side."""
+    counts = job.no_counts()
+    annotation = lru_cache(maxsize=_ANNOTATIONS_KEPT)(job.broden.annotation)
+    pixels = np.zeros(job.broden.n_labels, np.int64)
+
+    def add(probe, count, levels):
+        labelled = _labelled(len(job.broden), probe.permutation)
+        for row, each in zip(some, planes[probe.view], strict=True):
+            truth = annotation(labelled[row])
+            resizing = job.resizings[probe.layer]
+            count.add(each, levels, resizing, truth.maps, truth.whole, job.broden.primary)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for some, maps in _feature_maps(job, model, rows, job.views):
+            planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
+            for row in some:
+                pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
+            list(pool.map(add, job.probes, counts, thresholds))
+    named = {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
+    return named | {"label": pixels}
+
+
+def _sum(one: Arrays, other: Arrays) -> Arrays:
+    """Merge two results of the second pass."""
+    return {name: one[name] + other[name] for name in one}
+
+
+def _feature_maps(
+    job: _Job, model: keras.Model, rows: Sequence[int], views: Sequence[View]
+) -> Iterator[tuple[Sequence[int], dict[View, np.ndarray]]]:
+    """Run the network on some images; yield (rows, view → their feature maps, float32) batch by batch."""
+    layers = list(dict.fromkeys(layer for layer, _ in views))
+    network = keras.Model(model.inputs, {layer: layer_output(model, layer) for layer in layers})
+    step = min(job.batch_size, images_at_once(network))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        images = job.broden.images(some, model.input_shape[1])
+        maps = {k: np.asarray(v, np.float32) for k, v in network.predict_on_batch(images).items()}
+        for layer, values in maps.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"{layer} puts out NaN or infinity: the network's weights are not usable")
+        yield some, {(layer, seed): _rotated(maps[layer], seed) for layer, seed in views}
 
 
 def _rotated(maps: np.ndarray, seed: int | None) -> np.ndarray:
@@ -270,121 +402,10 @@ def _rotation(n: int, seed: int) -> np.ndarray:
     return (q * np.sign(np.diag(r))).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def _loaded(path: Path) -> keras.Model:
-    return load_model(path)
-
-
-def _top_shares(job: _Job, views: Sequence[View], rows: range) -> Arrays:
-    """First pass over some images: each view's largest activations."""
-    job = job.here()
-    tops = []
-    for view in views:
-        height, width, n_units = job.shape(view[0])
-        tops.append(TopShare(n_units, min(job.n_kept(view), len(rows) * height * width)))
-    for _, maps in job.batches(rows, views):
-        for view, top in zip(views, tops, strict=True):
-            top.add(maps[view])
-    return {str(i): top.largest() for i, top in enumerate(tops)}
-
-
-def _largest(n_kept: Sequence[int], one: Arrays, other: Arrays) -> Arrays:
-    """Merge two results of the first pass."""
-    both = {name: np.concatenate([one[name], other[name]], axis=1) for name in one}
-    return {name: -np.sort(-values, axis=1)[:, : n_kept[int(name)]] for name, values in both.items()}
-
-
-def _counts(job: _Job, thresholds: Sequence[np.ndarray], rows: range) -> Arrays:
-    """Second pass over some images: each probe's counts, the probes side by side."""
-    job = job.here()
-    counts, taps = job.counts(), [job.taps(probe.layer) for probe in job.probes]
-    annotation = lru_cache(maxsize=_ANNOTATIONS_KEPT)(job.broden.annotation)
-    pixels = np.zeros(job.broden.n_labels, np.int64)
-
-    def add(probe, count, levels, both_taps):
-        labelled = _labelled(len(job.broden), probe.permutation)
-        for row, each in zip(some, planes[probe.view], strict=True):
-            truth = annotation(labelled[row])
-            count.add(each, levels, both_taps, truth.maps, truth.whole, job.broden.primary)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some, maps in job.batches(rows, job.views):
-            planes = {view: np.ascontiguousarray(each.transpose(0, 3, 1, 2)) for view, each in maps.items()}
-            for row in some:
-                pixels += label_pixels(annotation(row).maps, annotation(row).whole, len(pixels))
-            list(pool.map(add, job.probes, counts, thresholds, taps))
-    named = {f"{i}/{name}": array for i, count in enumerate(counts) for name, array in vars(count).items()}
-    return named | {"label": pixels}
-
-
-def _sum(one: Arrays, other: Arrays) -> Arrays:
-    """Merge two results of the second pass."""
-    return {name: one[name] + other[name] for name in one}
-
-
 @cache
 def _labelled(n: int, seed: int | None) -> np.ndarray:
     """Return the image whose labels each image gets."""
     return np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """The two passes over all shards; what is finished is written down beside the result to come."""
-
-    job: _Job
-    shard_size: int
-    path: Path
-    client: "Client | None"
-
-    def results(self) -> list[Dissection]:
-        if self.client is None:
-            return self._results(self.job)
-        with self.job.for_workers(self.path.with_suffix(".model.keras")) as job:
-            return self._results(job)
-
-    def _results(self, job: _Job) -> list[Dissection]:
-        thresholds = self._thresholds(job)
-        counted = self._fold("counts", partial(_counts, job, thresholds), _sum)
-        concepts = Concepts(
-            tuple(job.broden.names), tuple(job.broden.categories), tuple(job.broden.primary.tolist())
-        )
-        return [
-            Dissection(
-                probe, concepts, len(job.broden), thresholds[i],
-                *(counted[f"{i}/{name}"] for name in ("both", "area", "mask")), counted["label"],
-            )
-            for i, probe in enumerate(job.probes)
-        ]  # fmt: skip
-
-    def _thresholds(self, job: _Job) -> list[np.ndarray]:
-        path = self._part("thresholds")
-        done, found = read_part(path)
-        for number, views in enumerate(self.job.groups()):
-            if number in done:
-                continue
-            n_kept = [self.job.n_kept(view) for view in views]
-            top = self._fold(f"top{number}", partial(_top_shares, job, views), partial(_largest, n_kept))
-            for i, probe in enumerate(self.job.probes):
-                if probe.view in views:
-                    found[str(i)] = top[str(views.index(probe.view))][:, self.job.n_above(probe)].copy()
-            done.append(number)
-            write_part(path, done, found)
-            self._part(f"top{number}").unlink(missing_ok=True)
-        return [found[str(i)] for i in range(len(self.job.probes))]
-
-    def _fold(self, name: str, compute: Callable, merge: Callable) -> Arrays:
-        n, size = len(self.job.broden), self.shard_size
-        shards = [range(start, min(start + size, n)) for start in range(0, n, size)]
-        return fold(shards, compute, merge, self._part(name), self.client)
-
-    def _part(self, name: str) -> Path:
-        return self.path.with_suffix(f".{name}.{self.shard_size}.part.npz")
-
-    def forget(self) -> None:
-        """Remove what was written down, with shards of whatever size."""
-        for part in self.path.parent.glob(f"{self.path.stem}.*.part.npz"):
-            part.unlink()
 
 
 def strongest_images(
@@ -403,11 +424,11 @@ def strongest_images(
 def masks(maps: np.ndarray, threshold: float, shape: tuple[int, int]) -> np.ndarray:
     """Return where feature maps (n, height, width), resized to `shape`, exceed a threshold: (n, *shape)."""
     for axis, n_out in ((2, shape[1]), (1, shape[0])):
-        maps = _resized(maps, bilinear_taps(maps.shape[axis], n_out), axis)
+        maps = _resized(maps, bilinear_resizing(maps.shape[axis], n_out), axis)
     return maps > threshold
 
 
-def _resized(maps: np.ndarray, taps: Taps, axis: int) -> np.ndarray:
+def _resized(maps: np.ndarray, taps: Resizing, axis: int) -> np.ndarray:
     places = taps.starts[:, None] + np.arange(taps.weights.shape[1])
     gathered = np.moveaxis(maps, axis, -1)[..., places]
     return np.moveaxis((gathered * taps.weights).sum(axis=-1).astype(np.float32), -1, axis)

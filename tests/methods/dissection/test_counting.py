@@ -9,8 +9,8 @@ from PIL import Image
 from cnninte_utils.methods.dissection.counting import (
     Counts,
     TopShare,
-    anchored_taps,
-    bilinear_taps,
+    anchored_resizing,
+    bilinear_resizing,
     label_pixels,
 )
 
@@ -25,29 +25,29 @@ def dense(taps, n_in):
 def counted(maps, thresholds, label_maps, whole, primary, n_categories=2):
     n_rows, n_columns = label_maps.shape[1:]
     counts = Counts.zeros(maps.shape[2], len(primary), n_categories)
-    taps = bilinear_taps(maps.shape[0], n_rows), bilinear_taps(maps.shape[1], n_columns)
+    taps = bilinear_resizing(maps.shape[0], n_rows), bilinear_resizing(maps.shape[1], n_columns)
     planes = np.ascontiguousarray(maps.transpose(2, 0, 1))
     counts.add(planes, thresholds, taps, label_maps, np.array(whole, np.int64), primary)
     return counts
 
 
-def test_bilinear_taps_by_hand():
+def test_bilinear_resizing_by_hand():
     expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
-    np.testing.assert_allclose(dense(bilinear_taps(2, 4), 2), expected)
+    np.testing.assert_allclose(dense(bilinear_resizing(2, 4), 2), expected)
 
 
-def test_anchored_taps_by_hand():
+def test_anchored_resizing_by_hand():
     """Fields centred on pixels 1 and 5 of 8; label pixels lie at 0.5, 2.5, 4.5 and 6.5."""
     expected = [[1, 0], [0.625, 0.375], [0.125, 0.875], [0, 1]]
-    np.testing.assert_allclose(dense(anchored_taps(2, 4, 8, offset=1, stride=4), 2), expected)
+    np.testing.assert_allclose(dense(anchored_resizing(2, 4, 8, offset=1, stride=4), 2), expected)
 
 
 @given(st.integers(1, 30), st.integers(1, 30))
-def test_bilinear_taps_are_those_of_pillow(n_in, n_out):
+def test_bilinear_resizing_are_those_of_pillow(n_in, n_out):
     values = np.random.default_rng(n_in).standard_normal(n_in).astype(np.float32)
     expected = Image.fromarray(values[None]).resize((n_out, 1), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(
-        dense(bilinear_taps(n_in, n_out), n_in) @ values, np.asarray(expected)[0], atol=1e-6
+        dense(bilinear_resizing(n_in, n_out), n_in) @ values, np.asarray(expected)[0], atol=1e-6
     )
 
 

@@ -1,5 +1,9 @@
 """Shards: what is merged, what is written down, what goes on."""
 
+import os
+import signal
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -37,6 +41,41 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path):
     found = fold(SHARDS, lambda rows: seen.append(rows) or squares(rows), added, tmp_path / "part.npz")
     assert seen == SHARDS[2:]
     assert found == {"sum": sum(i**2 for i in range(12))}
+
+
+def test_a_killed_worker_changes_nothing(tmp_path, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    write, killed = shards.write_part, []
+
+    def write_and_kill(*arguments):
+        write(*arguments)
+        if not killed:
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(shards, "write_part", write_and_kill)
+    many = [range(start, start + 3) for start in range(0, 60, 3)]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        slow = partial(_slow_squares, os.getpid())
+        found = fold(many, slow, lambda a, b: {"sum": a["sum"] + b["sum"]}, tmp_path / "part.npz", client)
+        assert killed
+        assert killed[0] not in client.run(os.getpid).values()
+    assert found == {"sum": sum(i**2 for i in range(60))}
+
+
+def _slow_squares(own_process, rows):
+    import os
+    import time
+
+    import numpy as np
+
+    assert os.getpid() != own_process
+    time.sleep(0.1)
+    return {"sum": np.array([sum(row**2 for row in rows)])}
 
 
 def test_much_is_written_less_often(tmp_path, monkeypatch):
