@@ -6,8 +6,12 @@ one step, and an :class:`Artifact` counts only when its manifest, written last, 
 
 import hashlib
 import json
+import math
 import os
+import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import platformdirs
 import pooch
 
@@ -24,15 +29,19 @@ __all__ = [
     "Artifact",
     "DataError",
     "array_digest",
+    "atomic_folder",
     "atomic_path",
     "cache_dir",
+    "cached_folder",
     "clear_cache",
     "data_dirs",
     "fetch",
     "file_digest",
     "key",
     "lock",
+    "read_arrays",
     "read_json",
+    "repair_advice",
     "write_json",
 ]
 
@@ -97,6 +106,69 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`; it takes the name `folder` only if the block succeeds."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cached_folder(name: str, fill: Callable[[Path], object]) -> Path:
+    """Return a folder of the cache, filled by `fill` the first time it is asked for."""
+    folder = cache_dir() / "folders" / name
+    with lock(folder):
+        if not folder.is_dir():
+            with atomic_folder(folder) as temporary:
+                fill(temporary)
+    return folder
+
+
+def repair_advice(path: Path) -> str:
+    """Say how to mend a damaged file of a folder: what lies in the cache is made again once it is gone."""
+    folders = cache_dir() / "folders"
+    if path.is_relative_to(folders):
+        return f"remove {folders / path.relative_to(folders).parts[0]}, and it will be made again"
+    return "unpack it again"
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of an ``.npz`` file, sure that none is larger than what the file holds.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, encrypted, no archive of arrays, or an array is not as large as it says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {m.filename.removesuffix(".npy"): _read_array(archive, m) for m in archive.infolist()}
+    except _DAMAGES as error:
+        raise DataError(f"{path} is damaged or no archive of arrays ({error})") from None
+
+
+_DAMAGES = (
+    OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, SyntaxError,
+)  # fmt: skip
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        headers = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+        shape, _, dtype = headers[version > (1, 0)](stream)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if n_bytes != member.file_size - stream.tell():
+            raise ValueError(f"{member.filename} should have {n_bytes:,} bytes")
+    with archive.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,8 @@
+import io
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,3 +115,42 @@ def test_key_does_not_depend_on_the_order_of_names():
 def test_data_are_looked_for_in_the_named_folder_first(tmp_path, monkeypatch):
     monkeypatch.setenv("CNNINTE_DATA", str(tmp_path / "packs"))
     assert artifacts.data_dirs() == [tmp_path / "packs", tmp_path / "cache" / "data"]
+
+
+def test_arrays_are_read_as_they_were_written(tmp_path):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b/0": np.array(["word"]), "c": np.asfortranarray(np.eye(3))}
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    found = artifacts.read_arrays(tmp_path / "x.npz")
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+
+
+def one_array_file(path, header, data, **options):
+    """Write an npz of one member of our own making."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, header)
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        archive.writestr("a.npy", stream.getvalue() + data)
+
+
+@pytest.mark.parametrize("damage", ["no archive", "bare array", "terabyte", "pickle", "encrypted", "half"])
+def test_arrays_that_are_not_what_they_say_are_refused(tmp_path, damage):
+    path, header = tmp_path / "x.npz", {"descr": "<f4", "fortran_order": False, "shape": (2,)}
+    if damage == "no archive":
+        path.write_bytes(b"hello")
+    elif damage == "bare array":
+        np.save(path.with_suffix(".npy"), np.zeros(3))
+        path.with_suffix(".npy").rename(path)
+    elif damage == "terabyte":
+        one_array_file(path, header | {"shape": (2**38,)}, b"12345678")
+    elif damage == "pickle":
+        np.savez(path, a=np.array([{}], dtype=object))
+    else:
+        one_array_file(path, header, b"12345678" if damage == "encrypted" else b"1234")
+        content = bytearray(path.read_bytes())
+        if damage == "encrypted":  # the flag, in the local header and in the directory
+            content[6] |= 1
+            content[content.index(b"PK\x01\x02") + 8] |= 1
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.npz is damaged or no archive of arrays"):
+        artifacts.read_arrays(path)

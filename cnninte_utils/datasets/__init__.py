@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
+from .. import checks
 from . import broden
 from .base import ImageDataset, Split
-from .subsets import SUBSETS
 
 __all__ = ["NAMES", "ImageDataset", "Split", "fetch", "load", "status"]
 
@@ -21,6 +21,16 @@ NAMES = (
     "places50_1",
     "places50_2",
 )
+_MODULES = {"toyworld_scenes": "toyworld.scenes"}
+PARTS = {
+    "tiny50_1": ("tiny_imagenet", 1),
+    "tiny50_2": ("tiny_imagenet", 2),
+    "places50_1": ("places365", 1),
+    "places50_2": ("places365", 2),
+}
+"""Parts of larger data sets, in the manner of paper C's Places50₁ and Places50₂. Which classes the paper took
+is not published; these are drawn at random, and no class is in both parts."""
+N_CLASSES_OF_A_PART = 50
 
 
 def load(name: str) -> ImageDataset:
@@ -49,6 +59,10 @@ def load(name: str) -> ImageDataset:
     >>> load("digits").test.images.shape
     (397, 28, 28, 1)
     """
+    checks.choice("data set", name, NAMES)
+    if name in PARTS:
+        whole, part = PARTS[name]
+        return load(whole).with_classes(N_CLASSES_OF_A_PART, part=part, name=name)
     return _module(name).load()
 
 
@@ -57,17 +71,16 @@ def fetch(name: str) -> str:
 
     `name` may also be one of :data:`cnninte_utils.datasets.broden.NAMES`.
     """
-    return str(broden.load(name).root) if name in broden.NAMES else _module(name).fetch()
+    return str(broden.load(name).root if name in broden.NAMES else _module(name).SOURCE.fetch())
 
 
 def status() -> list[tuple[str, str, str]]:
     """Return (name, ``"ready"`` or ``"absent"``, where it is or how to get it) for every data set."""
-    labelled = [(name, *_module(name).status()) for name in NAMES]
+    labelled = [(name, *_module(name).SOURCE.status()) for name in NAMES]
     return labelled + [(name, *broden.status(name)) for name in broden.NAMES]
 
 
 def _module(name: str):
-    if name not in NAMES:
-        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}")
-    places = {"toyworld_scenes": "toyworld.scenes"}
-    return SUBSETS.get(name) or import_module(f".{places.get(name, name)}", __package__)
+    checks.choice("data set", name, NAMES)
+    whole = PARTS[name][0] if name in PARTS else name
+    return import_module(f".{_MODULES.get(whole, whole)}", __package__)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..artifacts import array_digest
-from .image_files import ImageFiles
+from .files import ImageFiles
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,15 @@
 import os
 import tarfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..artifacts import DataError, data_dirs
+from ..artifacts import DataError
 from .base import ImageDataset, Split, hold_out
-from .image_archive import read_images
+from .files import read_images
+from .source import Source
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZE = 32
@@ -24,48 +26,39 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True)
+class _OrOfKeras(Source):
+    """Files of a data folder, or the copy in Keras's own cache, or its download."""
+
+    def find(self) -> Path | None:
+        return super().find() or (_keras_path() if _keras_path().exists() else None)
+
+    def fetch(self) -> Path:
+        if self.find() is None:
+            _keras_splits()
+        return self.find() or _keras_path()
+
+    def _searched(self) -> str:
+        return f"{super()._searched()} or {_keras_path().parent}"
+
+
+SOURCE = _OrOfKeras("CIFAR-10", (BINARY, IMAGES), _ADVICE)
+
+
 def load() -> ImageDataset:
     """Return CIFAR-10: 45,000 training, 5,000 validation (500 of each class) and 10,000 test images.
 
     The source is the first there is of: the binary version, the images as JPEG files, Keras's cache.
     """
-    source, path = _source()
-    read = {"binary": _read_binary, "jpeg": _read_jpeg, "keras": _read_keras}[source]
-    splits = read(path)
+    path = SOURCE.find()
+    if path is None:
+        raise DataError(f"CIFAR-10 is {SOURCE.status()[1]}")
+    readers = {Path(BINARY).name: _read_binary, Path(IMAGES).name: _read_jpeg}
+    splits = readers.get(path.name, _read_keras)(path)
     train, validation = hold_out(Split(*splits["train"]), _N_VALIDATION_PER_CLASS)
-    note = ", a JPEG re-encoding of it" if source == "jpeg" else ""
+    note = ", a JPEG re-encoding of it" if path.name == Path(IMAGES).name else ""
     provenance = f"CIFAR-10 (Krizhevsky 2009), {path.name}{note}, split 45,000/5,000/10,000"
     return ImageDataset("cifar10", train, validation, Split(*splits["test"]), CLASSES, provenance)
-
-
-def fetch() -> str:
-    """Return where it is, letting Keras download it (with its pinned SHA-256) if it is nowhere."""
-    found = _find()
-    if found is None:
-        _keras_splits()
-    return str(found[1] if found else _keras_path())
-
-
-def status() -> tuple[str, str]:
-    """Return ("ready", path) or ("absent", how to get it)."""
-    found = _find()
-    places = " or ".join(str(directory) for directory in (*data_dirs(), _keras_path().parent))
-    return ("ready", str(found[1])) if found else ("absent", f"not in {places}. {_ADVICE}")
-
-
-def _source() -> tuple[str, Path]:
-    found = _find()
-    if found is None:
-        raise DataError(f"CIFAR-10 is {status()[1]}")
-    return found
-
-
-def _find() -> tuple[str, Path] | None:
-    for directory in data_dirs():
-        for source, name in (("binary", BINARY), ("jpeg", IMAGES)):
-            if (directory / name).is_file():
-                return source, directory / name
-    return ("keras", _keras_path()) if _keras_path().exists() else None
 
 
 def _keras_path() -> Path:

@@ -6,6 +6,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from .base import ImageDataset, Split
+from .source import Embedded
+
+SOURCE = Embedded("embedded in scikit-learn")
 
 _SPLIT_SEED = 0
 _PROVENANCE = (
@@ -27,13 +30,3 @@ def load() -> ImageDataset:
 
 def _split(rows, labels, n_second):
     return train_test_split(rows, test_size=n_second, stratify=labels[rows], random_state=_SPLIT_SEED)
-
-
-def fetch() -> str:
-    """Return where it is: nothing needs fetching."""
-    return "embedded in scikit-learn"
-
-
-def status() -> tuple[str, str]:
-    """Return ("ready", where it is)."""
-    return "ready", fetch()

@@ -5,15 +5,17 @@ The images stay in their files (:class:`ImageFiles`): as one array they would ta
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..artifacts import DataError, data_dirs
+from ..artifacts import DataError
 from .base import ImageDataset, Split, hold_out
-from .image_files import ImageFiles
+from .files import ImageFiles
+from .source import Source
 
-__all__ = ["fetch", "load", "status"]
+__all__ = ["SOURCE", "load"]
 
 SIZE = 256
 FOLDER = "places365"
@@ -37,12 +39,35 @@ _CATEGORY = re.compile(r"/([a-z]/[\w-]+(?:/[\w-]+)*)")
 _PHOTOGRAPH = re.compile(r"[\w-]+\.jpg")
 
 
+@dataclass(frozen=True)
+class _InParts(Source):
+    """A folder that has all its parts."""
+
+    def status(self) -> tuple[str, str]:
+        lacking = self._lacking()
+        return ("absent", lacking) if lacking else super().status()
+
+    def fetch(self) -> Path:
+        lacking = self._lacking()
+        if lacking:
+            raise DataError(lacking)
+        return super().fetch()
+
+    def _lacking(self) -> str:
+        folder, parts = self.find(), (TRAIN, VALIDATION, CATEGORIES, VALIDATION_LABELS)
+        missing = [name for name in parts if folder and not (folder / name).exists()]
+        return f"{folder} lacks {', '.join(missing)}. {self.advice}" if missing else ""
+
+
+SOURCE = _InParts("Places365", (FOLDER,), _ADVICE, is_there=Path.is_dir)
+
+
 def load() -> ImageDataset:
     """Return Places365 with the published validation images as test split.
 
     Validation are 100 training images of each category; the published test images have no labels.
     """
-    folder = Path(fetch())
+    folder = SOURCE.fetch()
     categories = _categories(folder)
     train, validation = hold_out(_train_images(folder, categories), _N_VALIDATION_PER_CLASS)
     test = _validation_images(folder, len(categories))
@@ -120,41 +145,3 @@ def _table(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
             )
         rows.append((name, int(label)))
     return rows
-
-
-def fetch() -> str:
-    """Return the path of the folder.
-
-    Raises
-    ------
-    DataError
-        If it is nowhere, or lacks one of its four parts.
-    """
-    folder = _find()
-    if folder is None:
-        raise DataError(f"Places365 is {status()[1]}")
-    missing = _missing(folder)
-    if missing:
-        raise DataError(f"{folder} lacks {', '.join(missing)}. {_ADVICE}")
-    return str(folder)
-
-
-def status() -> tuple[str, str]:
-    """Return ("ready", path) or ("absent", how to get it)."""
-    folder = _find()
-    if folder is None:
-        return "absent", f"not in {' or '.join(str(directory) for directory in data_dirs())}. {_ADVICE}"
-    missing = _missing(folder)
-    return (
-        ("absent", f"{folder} lacks {', '.join(missing)}. {_ADVICE}") if missing else ("ready", str(folder))
-    )
-
-
-def _find() -> Path | None:
-    return next((d / FOLDER for d in data_dirs() if (d / FOLDER).is_dir()), None)
-
-
-def _missing(folder: Path) -> list[str]:
-    return [
-        name for name in (TRAIN, VALIDATION, CATEGORIES, VALIDATION_LABELS) if not (folder / name).exists()
-    ]

@@ -4,9 +4,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..artifacts import DataError, data_dirs
+from ..artifacts import DataError
 from .base import ImageDataset, Split, hold_out
-from .image_archive import read_images, read_text
+from .files import read_images, read_text
+from .source import Source
 
 SIZE = 64
 ARCHIVES = (
@@ -16,10 +17,12 @@ ARCHIVES = (
 )
 _ROOT = "tiny-imagenet-200"
 _N_VALIDATION_PER_CLASS = 10
-_ADVICE = (
+SOURCE = Source(
+    "Tiny ImageNet",
+    ARCHIVES,
     "Download http://cs231n.stanford.edu/tiny-imagenet-200.zip (248 MB; not fetched for you, because it is "
     "not on HTTPS; MD5 90528d7ca1a48142e341f4ef8d21d0de) and put it, as it is, into the folder named by "
-    f"$CNNINTE_DATA as {ARCHIVES[0]}."
+    f"$CNNINTE_DATA as {ARCHIVES[0]}.",
 )
 
 
@@ -28,7 +31,7 @@ def load() -> ImageDataset:
 
     Validation are 10 training images of each class; the published test images have no labels.
     """
-    archive = Path(fetch())
+    archive = SOURCE.fetch()
     wnids = tuple(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
     code = {wnid: i for i, wnid in enumerate(wnids)}
     wnid_of = _table(archive, "val/val_annotations.txt")
@@ -74,23 +77,3 @@ def _check_complete(archive: Path, splits: dict, n_classes: int) -> None:
                 f"{archive} is incomplete: its {n_classes} classes have {counts.min()} to {counts.max()} "
                 f"{split} images instead of equally many: fetch it again"
             )
-
-
-def fetch() -> str:
-    """Return the path of the archive."""
-    found = _find()
-    if found is None:
-        raise DataError(f"Tiny ImageNet is {status()[1]}")
-    return str(found)
-
-
-def status() -> tuple[str, str]:
-    """Return ("ready", path) or ("absent", how to get it)."""
-    found = _find()
-    places = " or ".join(str(directory) for directory in data_dirs())
-    return ("ready", str(found)) if found else ("absent", f"not in {places}. {_ADVICE}")
-
-
-def _find() -> Path | None:
-    candidates = (directory / name for directory in data_dirs() for name in ARCHIVES)
-    return next((path for path in candidates if path.is_file()), None)

@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ..artifacts import DataError, cache_dir, data_dirs, fetch
+from ..artifacts import DataError
+from ..datasets.source import Source
 from .builders import build
 from .weights import Weights
 
@@ -14,13 +15,16 @@ __all__ = ["N_CLASSES", "from_keras_vgg19", "from_onnx_alexnet", "imagenet"]
 
 N_CLASSES = 1_000
 
-ALEXNET_FILE = "bvlcalexnet-12.onnx"
-ALEXNET_URL = (
-    "https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/"
-    f"validated/vision/classification/alexnet/model/{ALEXNET_FILE}"
+ALEXNET = Source(
+    "AlexNet",
+    ("weights/bvlcalexnet-12.onnx",),
+    "Put bvlcalexnet-12.onnx into weights/ of the folder named by $CNNINTE_DATA.",
+    url="https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/"
+    "validated/vision/classification/alexnet/model/bvlcalexnet-12.onnx",
+    sha256="6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945",
 )
-ALEXNET_SHA256 = "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945"
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
+VGG19 = Source("VGG19", (f"weights/{VGG19_FILE}",))
 
 _ALEXNET_MEAN = (122.67891434, 116.66876762, 104.00698793)
 _VGG19_MEAN = (123.68, 116.779, 103.939)
@@ -72,14 +76,11 @@ def imagenet(architecture: str) -> Weights:
 
 def _alexnet() -> Weights:
     _require_onnx()
-    path = _find(ALEXNET_FILE)
-    return from_onnx_alexnet(
-        path or fetch(ALEXNET_URL, ALEXNET_SHA256, cache_dir() / "data" / "weights" / ALEXNET_FILE)
-    )
+    return from_onnx_alexnet(ALEXNET.fetch())
 
 
 def _vgg19() -> Weights:
-    source = _find(VGG19_FILE) or "imagenet"
+    source = VGG19.find() or "imagenet"
     try:
         model = keras.applications.VGG19(weights=source if source == "imagenet" else str(source))
     except Exception as error:  # of the network, HDF5 or other shapes: Keras documents none
@@ -88,10 +89,6 @@ def _vgg19() -> Weights:
             "the folder named by $CNNINTE_DATA."
         ) from None
     return from_keras_vgg19(model)
-
-
-def _find(name: str) -> Path | None:
-    return next((path for d in data_dirs() if (path := d / "weights" / name).is_file()), None)
 
 
 def from_keras_vgg19(model: keras.Model) -> Weights:
@@ -178,7 +175,7 @@ def _onnx_layers(path: Path) -> list[list[np.ndarray]]:
     try:
         graph = onnx.load_model(path, load_external_data=False).graph
     except (OSError, DecodeError, ValueError) as error:
-        raise DataError(f"{path} is damaged or no ONNX file ({error}): fetch {ALEXNET_FILE} again") from None
+        raise DataError(f"{path} is damaged or no ONNX file ({error}): fetch {path.name} again") from None
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
     found = [node.op_type for node in nodes]

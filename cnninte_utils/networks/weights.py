@@ -1,8 +1,6 @@
 """Weights apart from their network: taken out, put in, folded, kept as plain arrays."""
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -12,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..artifacts import DataError, array_digest, atomic_path
+from ..artifacts import DataError, array_digest, atomic_path, read_arrays
 
 __all__ = ["Weights", "bundled", "fold_batch_norm"]
 
@@ -96,13 +94,12 @@ class Weights:
         """
         arrays: dict[str, list[np.ndarray]] = {}
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
-                for key in archive.files:
-                    if key != "header":
-                        arrays.setdefault(key.rpartition("/")[0], []).append(archive[key].astype(np.float32))
+            found = read_arrays(path)
+            header = json.loads(str(found.pop("header")))
+            for name, array in found.items():
+                arrays.setdefault(name.rpartition("/")[0], []).append(array.astype(np.float32))
             return cls(header["architecture"], header["options"], arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (DataError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} does not hold weights, or is damaged ({error})") from None
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnninte_utils.artifacts import DataError, cache_dir
-from cnninte_utils.datasets import broden, folders
+from cnninte_utils.datasets import broden, files
 
 FILES = {
     "category.csv": "name,first,last,count,frequency\ncolor,1,1,1,2\nobject,2,300,3,4\npart,4,300,2,2\n",
@@ -329,7 +329,7 @@ def test_archive_is_unpacked_once_into_the_cache(packs, monkeypatch, name, place
     assert first.root.is_relative_to(cache_dir() / "folders")
     assert first.annotation(0).maps.tolist()[0] == MAPS["a/0_object_1.png"]
     assert [path.name for path in packs.rglob("*") if path.is_file()] == [place.split("/")[1]]
-    monkeypatch.setattr(folders, "_unpack", lambda *_: pytest.fail("unpacked again"))
+    monkeypatch.setattr(files, "_unpack", lambda *_: pytest.fail("unpacked again"))
     assert broden.load(name).fingerprint == first.fingerprint
     (first.root / "images" / "a" / "0_part.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"is damaged .*: remove .*, and it will be made again") as caught:
@@ -390,7 +390,7 @@ def test_link_in_a_zip_is_refused(packs):
 
 def test_archive_that_would_fill_the_disk_is_refused(packs, monkeypatch):
     write_tar(packs / MINI, below("broden_mini", contents()))
-    monkeypatch.setattr(folders, "_MAX_BYTES", 500)
+    monkeypatch.setattr(files, "_MAX_BYTES", 500)
     with pytest.raises(DataError, match="holds more than 500 bytes"):
         broden.load("broden_mini")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cnninte_utils import artifacts, datasets
 from cnninte_utils.artifacts import DataError
-from cnninte_utils.datasets import Split, base, broden, cifar10, image_archive, mnist, tiny_imagenet
+from cnninte_utils.datasets import Split, base, broden, cifar10, files, mnist, tiny_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,25 @@ def test_mnist_with_other_arrays_is_refused(data_folder, change):
     write_mnist(data_folder, **change)
     with pytest.raises(DataError, match=f"{next(iter(change))} should be uint8"):
         datasets.load("mnist")
+
+
+def test_labels_that_are_no_digits_are_refused(data_folder):
+    labels = np.zeros(60_000, np.uint8)
+    labels[59_999] = 77
+    write_mnist(data_folder, y_train=labels)
+    with pytest.raises(DataError, match="y_train should have labels from 0 to 9, found 77"):
+        datasets.load("mnist")
+
+
+def test_image_too_large_to_be_one_is_refused_before_it_is_read(data_folder):
+    path = data_folder / "cifar10" / "cifar10_images.tar.gz"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("train/cat/0000.jpg")
+        member.size = 2**24 + 1
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(DataError, match=r"train/cat/0000\.jpg in .* has 16,777,217 bytes: it is not what"):
+        datasets.load("cifar10")
 
 
 def test_pickled_arrays_are_never_loaded(data_folder):
@@ -450,7 +469,7 @@ def test_other_pictures_than_jpegs_are_refused(data_folder):
 def test_second_time_the_archive_is_not_decoded_again(data_folder, monkeypatch):
     write_tiny_imagenet(data_folder, tiny_imagenet_files())
     first = datasets.load("tiny_imagenet")
-    monkeypatch.setattr(image_archive, "_decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(files, "_decode", lambda *_: pytest.fail("decoded again"))
     assert datasets.load("tiny_imagenet").fingerprint == first.fingerprint
 
 
@@ -478,9 +497,9 @@ def split_of(images, labels=None):
 
 def test_resizing_is_bilinear_between_the_middles_of_pixels():
     """2 → 4: the new middles are at −¼, ¼, ¾ and 1¼ of the old, the outer ones held at the border."""
-    images = np.array([[0, 1], [2, 3]], np.float32)[None, :, :, None]
+    images = np.array([[0, 1], [2, 3]], np.float32)[None, :, :, None] / 4
     by_hand = [[0, 0.25, 0.75, 1], [0.5, 0.75, 1.25, 1.5], [1.5, 1.75, 2.25, 2.5], [2, 2.25, 2.75, 3]]
-    assert np.allclose(split_of(images).floats(4)[0, :, :, 0], by_hand, atol=1e-6)
+    assert np.allclose(4 * split_of(images).floats(4)[0, :, :, 0], by_hand, atol=1e-6)
 
 
 def test_floats_are_in_0_1_of_whatever_is_stored():

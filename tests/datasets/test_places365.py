@@ -6,8 +6,8 @@ from PIL import Image
 
 from cnninte_utils import datasets
 from cnninte_utils.artifacts import DataError
-from cnninte_utils.datasets import places365, subsets
-from cnninte_utils.datasets.image_files import ImageFiles
+from cnninte_utils.datasets import places365
+from cnninte_utils.datasets.files import ImageFiles
 
 CATEGORIES = ("a/airfield", "a/apartment_building/outdoor", "b/bazaar/indoor", "z/zen_garden")
 SIZE = 32
@@ -115,7 +115,7 @@ def test_fingerprint_follows_names_sizes_and_labels(folder):
 
 
 def test_subsets_are_parts_without_a_common_class(folder, monkeypatch):
-    monkeypatch.setattr(subsets, "N_CLASSES", 2)
+    monkeypatch.setattr(datasets, "N_CLASSES_OF_A_PART", 2)
     whole, first, second = (datasets.load(name) for name in ("places365", "places50_1", "places50_2"))
     assert (first.name, second.name) == ("places50_1", "places50_2")
     assert set(first.class_names) | set(second.class_names) == set(whole.class_names)
@@ -130,7 +130,7 @@ def test_missing_part_is_named(folder, name):
     folder.joinpath(name).rename(folder / "elsewhere")
     with pytest.raises(DataError, match=rf"places365 lacks {name}\. Download http://"):
         datasets.load("places365")
-    state, where = places365.status()
+    state, where = places365.SOURCE.status()
     assert state == "absent"
     assert f"lacks {name}" in where
 

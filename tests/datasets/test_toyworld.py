@@ -311,7 +311,7 @@ def test_form_tells_the_class_and_the_background_does_not(data):
 
 
 def test_status_is_ready():
-    assert drawing.status() == ("ready", drawing.fetch())
+    assert drawing.SOURCE.status() == ("ready", drawing.SOURCE.fetch())
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +329,7 @@ def test_scenes_as_classes_are_balanced_and_always_the_same(scene_data):
     assert len({image.tobytes() for image in every}) == 3_500
     toyworld_scenes.load.cache_clear()
     assert toyworld_scenes.load().fingerprint == scene_data.fingerprint
-    assert toyworld_scenes.status() == ("ready", toyworld_scenes.fetch())
+    assert toyworld_scenes.SOURCE.status() == ("ready", toyworld_scenes.SOURCE.fetch())
 
 
 def test_the_background_tells_the_scene(scene_data):

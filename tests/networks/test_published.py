@@ -266,12 +266,13 @@ def test_truncated_and_foreign_files_are_one_clear_error(onnx, tmp_path, content
 def test_alexnet_is_looked_for_before_it_is_fetched_with_its_hash(onnx, tmp_path, monkeypatch):
     read, fetched = [], []
     monkeypatch.setattr(published, "from_onnx_alexnet", read.append)
-    monkeypatch.setattr(published, "fetch", lambda *request: fetched.append(request) or request[-1])
+    monkeypatch.setattr(artifacts, "fetch", lambda *request: fetched.append(request) or request[-1])
     monkeypatch.setenv("CNNINTE_DATA", str(tmp_path / "packs"))
     published.imagenet("alexnet")
-    cached = artifacts.cache_dir() / "data" / "weights" / published.ALEXNET_FILE
-    assert fetched == [(published.ALEXNET_URL, published.ALEXNET_SHA256, cached)]
-    own = tmp_path / "packs" / "weights" / published.ALEXNET_FILE
+    cached = artifacts.cache_dir() / "data" / "weights" / "bvlcalexnet-12.onnx"
+    assert fetched == [(published.ALEXNET.url, published.ALEXNET.sha256, cached)]
+    assert fetched[0][1].startswith("6b0da951")
+    own = tmp_path / "packs" / "weights" / "bvlcalexnet-12.onnx"
     for path in (cached, own):
         path.parent.mkdir(parents=True)
         path.touch()
@@ -282,7 +283,7 @@ def test_alexnet_is_looked_for_before_it_is_fetched_with_its_hash(onnx, tmp_path
 
 def test_without_onnx_the_extra_is_named_before_anything_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "find_spec", lambda name: None)
-    monkeypatch.setattr(published, "fetch", lambda *request: pytest.fail("fetched"))
+    monkeypatch.setattr(artifacts, "fetch", lambda *request: pytest.fail("fetched"))
     with pytest.raises(ImportError, match=r"cnninte-utils\[onnx\]"):
         published.imagenet("alexnet")
 

@@ -67,6 +67,7 @@ def test_failure_shows_the_cell_and_exits_with_one(tmp_path, monkeypatch, fast):
         (["run", "-p", "m", "1"], "unknown parameter 'm'"),
         (["run", "-p", "n", "x"], "parameter n is 'x': its type is int"),
         (["run", "--seeds", "0;1"], "--seeds is '0;1'"),
+        (["data", "status", "minst"], "unknown data set 'minst': choose from digits, toyworld, "),
         (["data", "fetch", "minst"], "unknown data set 'minst': choose from digits, toyworld, "),
     ],
 )
@@ -115,7 +116,12 @@ def test_refresh_needs_a_finished_run(root):
 
 def test_data_status_and_fetch(root):
     assert "digits          ready    embedded" in call("data", "status").stdout
-    assert "broden_mini     absent   not in" in call("data", "status").stdout
+    assert "broden_mini     absent   cnninte data status broden_mini\n" in call("data", "status").stdout
+    assert max(map(len, call("data", "status").stdout.splitlines())) < 110
+    advice = call("data", "status", "broden_mini").stdout
+    assert advice.startswith("absent: not in ")
+    assert "as broden_mini/broden_mini.tar.gz." in advice
+    assert call("data", "status", "digits").stdout == "ready: embedded in scikit-learn\n"
     assert call("data", "fetch", "digits").stdout == "embedded in scikit-learn\n"
     assert call("data", "fetch", "toyworld_broden").stdout.endswith("toyworld_broden\n")
 

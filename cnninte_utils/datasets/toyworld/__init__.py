@@ -1,6 +1,6 @@
 """Toyworld: small colour scenes with the truth about every pixel, drawn from a seed."""
 
-from .drawing import Scenes, fetch, load, render, status
+from .drawing import SOURCE, Scenes, load, render
 from .paints import COLORS, MATERIALS, OBJECTS, PARTS, SCENES, TEXTURES
 
 __all__ = [
@@ -9,10 +9,9 @@ __all__ = [
     "OBJECTS",
     "PARTS",
     "SCENES",
+    "SOURCE",
     "TEXTURES",
     "Scenes",
-    "fetch",
     "load",
     "render",
-    "status",
 ]

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...artifacts import array_digest, key
-from ..folders import atomic_folder, cached_folder
+from ...artifacts import array_digest, atomic_folder, cached_folder, key
 from . import drawing
 
 __all__ = ["folder", "write"]

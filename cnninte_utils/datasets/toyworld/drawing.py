@@ -14,6 +14,7 @@ import numpy as np
 
 from ...artifacts import Artifact, array_digest
 from ..base import ImageDataset, Split
+from ..source import Embedded
 from . import shapes
 from .paints import COLORS, GROUND_PAINTS, MATERIALS, OBJECT_PAINTS, OBJECTS, PALETTE, PARTS, SCENES, TEXTURES
 
@@ -24,14 +25,15 @@ __all__ = [
     "PALETTE",
     "PARTS",
     "SCENES",
+    "SOURCE",
     "TEXTURES",
     "Scenes",
     "balanced_splits",
-    "fetch",
     "load",
     "render",
-    "status",
 ]
+
+SOURCE = Embedded("drawn by cnninte_utils.datasets.toyworld")
 
 _CHUNK_PIXELS = 2**19
 _DRAWS = 72
@@ -120,16 +122,6 @@ def balanced_splits(name: str, draw: Callable[[np.ndarray, int], np.ndarray], se
 
     images = Artifact(name, ".npz", determinants).get_or_make(load, make)
     return [Split(*both) for both in zip(images, labels, strict=True)]
-
-
-def fetch() -> str:
-    """Return where it is: nothing needs fetching."""
-    return "drawn by cnninte_utils.datasets.toyworld"
-
-
-def status() -> tuple[str, str]:
-    """Return ("ready", where it is)."""
-    return "ready", fetch()
 
 
 def render(n, *, size=64, seed=0, n_objects=1, labels=None, scenes=None) -> Scenes:

@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 
 from ..base import ImageDataset
-from .drawing import SCENES, balanced_splits, fetch, render, status
+from .drawing import SCENES, SOURCE, balanced_splits, render
 
-__all__ = ["fetch", "load", "status"]
+__all__ = ["SOURCE", "load"]
 
 _PROVENANCE = (
     "3,500 synthetic 64×64 colour images of ten kinds of scene, each with two random objects in front, drawn "
