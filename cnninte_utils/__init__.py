@@ -1,3 +1,3 @@
 """Looking inside convolutional networks: the support package of the notebook series."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

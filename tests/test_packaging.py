@@ -1,7 +1,11 @@
-"""pyproject.toml, requirements.lock and environment.yml name the same things."""
+"""pyproject.toml, requirements.lock and environment.yml name the same things; the wheel holds them all."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -89,3 +93,27 @@ def test_version_is_the_same_everywhere():
     assert cnninte_utils.__version__ == PYPROJECT["project"]["version"]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == PYPROJECT["project"]["version"]
     assert f"## {PYPROJECT['project']['version']}" in (ROOT / "CHANGES.md").read_text()
+
+
+def test_wheel_holds_every_module_and_data_file(tmp_path):
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    package = shutil.copytree(ROOT / "cnninte_utils", tmp_path / "cnninte_utils", ignore=ignore)
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "out", "."]
+    subprocess.run([sys.executable, *build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    files = {p.relative_to(package) for p in package.rglob("*") if p.is_file()}
+    installed = tmp_path / "installed" / "cnninte_utils"
+    assert files == {p.relative_to(installed) for p in installed.rglob("*") if p.is_file()}
+    modules = [".".join(("cnninte_utils", *p.with_suffix("").parts)) for p in files if p.suffix == ".py"]
+    code = (
+        "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
+        "found = [importlib.import_module(m.removesuffix('.__init__')) for m in sys.argv[2:]]; "
+        "assert all(m.__file__.startswith(sys.argv[1]) for m in found)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "installed"), *modules]
+    done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -100,12 +100,19 @@ def data():
 
 
 @data.command()
-def status():
-    """Show where each data set is, or how to get it."""
+@click.argument("name", required=False)
+def status(name):
+    """Show where each data set is; with NAME, where it is or how to get it."""
     from .. import datasets
 
-    for name, state, where in datasets.status():
-        click.echo(f"{name:<15} {state:<8} {where}")
+    rows = datasets.status()
+    if name is not None:
+        _check_data_set(name)
+        click.echo("\n".join(f"{state}: {where}" for row, state, where in rows if row == name))
+        return
+    for row, state, where in rows:
+        short = where if state == "ready" else f"cnninte data status {row}"
+        click.echo(f"{row:<15} {state:<8} {short}")
 
 
 @data.command()
@@ -113,12 +120,27 @@ def status():
 def fetch(name):
     """Make sure that data set NAME is on this machine."""
     from .. import datasets
-    from ..datasets import broden
 
-    names = (*datasets.NAMES, *broden.NAMES)
+    _check_data_set(name)
+    click.echo(datasets.fetch(name))
+
+
+def _check_data_set(name: str) -> None:
+    from .. import datasets
+
+    names = (*datasets.NAMES, *datasets.broden.NAMES)
     if name not in names:
         raise plan.SeriesError(f"unknown data set {name!r}: choose from {', '.join(names)}")
-    click.echo(datasets.fetch(name))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the pages go (default: FOLDER).")
+def pages(folder, out):
+    """Build index.html and a page for each notebook of the run in FOLDER, such as results/standard."""
+    from .pages import write_pages
+
+    click.echo(f"open {_relative(write_pages(folder.resolve(), out and out.resolve()))}")
 
 
 @main.command()

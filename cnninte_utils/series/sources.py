@@ -39,7 +39,8 @@ def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
             is_folder = path.name == "__init__.py"
             waiting += _imported(ast.parse(text), module.removesuffix(".__init__"), is_folder=is_folder)
             if "import_module(" in text:
-                found.update(path.parent.rglob("*.py"))
+                beside = (other.relative_to(package.parent) for other in path.parent.rglob("*.py"))
+                waiting += [".".join(other.with_suffix("").parts) for other in beside]
     return sorted(found | {path for path in package.rglob("*") if path.suffix in _DATA})
 
 

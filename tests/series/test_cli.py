@@ -166,3 +166,11 @@ def test_pretrain_says_where_the_weights_are_and_how_good(tmp_path, monkeypatch)
     assert asked == [("vgg19", Path("there"))]
     assert result.stdout == "there/vgg19.npz: test accuracy 25.0%, 50.0% among the first five\n"
     assert "'alexnet', 'vgg19'" in call("pretrain", "resnet").stderr
+
+
+def test_pages_are_built_where_one_wants_them(root, tmp_path, fast):
+    call("run", "10")
+    result = call("pages", "runs/quick", "--out", str(tmp_path / "site"))
+    assert result.stdout == f"open {tmp_path}/site/index.html\n"
+    assert (tmp_path / "site/10_a.html").is_file()
+    assert "does not exist" in call("pages", "nowhere").stderr

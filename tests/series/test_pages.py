@@ -1,9 +1,11 @@
 import json
 import re
+import shutil
 
 import pytest
 from project import STAND_IN, make_project
 
+from cnninte_utils.artifacts import DataError
 from cnninte_utils.claims import report
 from cnninte_utils.runs import Run
 from cnninte_utils.series import plan
@@ -58,3 +60,24 @@ def test_pages_load_nothing_from_outside(out):
 def test_notebook_pages_link_to_each_other(out):
     assert 'href="20_b.html"' in (out / "10_a.html").read_text()
     assert "← the run" in (out / "10_a.html").read_text()
+
+
+def test_pages_of_a_run_without_records_are_built_from_what_is_there(out, tmp_path):
+    shutil.rmtree(out / "records")
+    for page in out.glob("*.html"):
+        page.unlink()
+    site = tmp_path / "site"
+    assert write_pages(out, site) == site / "index.html"
+    index = (site / "index.html").read_text()
+    assert re.search(r'class="verdict not-reproduced">not reproduced<', index)
+    assert 'href="10_a.html"' in index
+    assert "minutes of notebooks" not in index
+    assert "ZeroDivisionError" in index
+    assert "alert(1)" in (site / "10_a.html").read_text()
+    assert (site / "figures/10_a.seed0.curve.png").read_bytes() == b"png"
+    assert not list(out.glob("*.html"))
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no run: expected executed notebooks"):
+        write_pages(tmp_path)

@@ -26,7 +26,7 @@ def package(tmp_path):
         "d.py": "import json\n",
         "e.py": "",
         "by_name/__init__.py": "from importlib import import_module\nimport_module('.x', __package__)\n",
-        "by_name/x.py": "",
+        "by_name/x.py": "from ..d import deep\n",
         "claims.yaml": "",
         "e.txt": "",
     }
@@ -47,7 +47,7 @@ def found(package, *cells):
         ("from small import a", {"a.py", "b/__init__.py", "b/names.py", "b/c.py", "d.py"}),
         ("import small.d as d", {"d.py"}),
         ("if True:\n    from small.b import one", {"b/__init__.py", "b/names.py"}),
-        ("from small import by_name", {"by_name/__init__.py", "by_name/x.py"}),
+        ("from small import by_name", {"by_name/__init__.py", "by_name/x.py", "d.py"}),
         ("%matplotlib inline\nfrom small.e import nothing", {"e.py"}),
         ("import json, smaller", None),
         ("this is no Python", None),
