@@ -18,7 +18,7 @@ def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
     Parameters
     ----------
     cells : iterable of str
-        Python; lines of IPython's own are passed over.
+        Python, with IPython's magics; a cell that is neither counts for nothing.
     package : Path
         Its folder; its name is what the code imports.
     """
@@ -45,10 +45,19 @@ def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
 
 
 def _parsed(cell: str) -> ast.Module:
-    lines = ["pass" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines()]
     try:
-        return ast.parse("\n".join(lines))
-    except SyntaxError:  # such a cell fails when it is run
+        return ast.parse(cell)
+    except SyntaxError:  # of a line of IPython's own, or of a cell that fails when it is run
+        return _parsed_without_magics(cell)
+
+
+def _parsed_without_magics(cell: str) -> ast.Module:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    body = "\n".join(line for line in cell.splitlines() if not line.startswith("%%"))
+    try:
+        return ast.parse(TransformerManager().transform_cell(body))
+    except SyntaxError:
         return ast.Module([], [])
 
 

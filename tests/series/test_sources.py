@@ -49,6 +49,8 @@ def found(package, *cells):
         ("if True:\n    from small.b import one", {"b/__init__.py", "b/names.py"}),
         ("from small import by_name", {"by_name/__init__.py", "by_name/x.py", "d.py"}),
         ("%matplotlib inline\nfrom small.e import nothing", {"e.py"}),
+        ("%%time\nfiles = !ls\nfrom small.e import nothing", {"e.py"}),
+        ("from small.e import nothing\nis_odd = (\n    3\n    % 2\n)", {"e.py"}),
         ("import json, smaller", None),
         ("this is no Python", None),
     ],

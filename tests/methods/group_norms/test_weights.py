@@ -420,6 +420,7 @@ def shrunk_once(strength=1.0, **compiled):
     return plain_norms(ops.convert_to_numpy(dense.kernel), 2, 2)
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning:keras")
 def test_proximal_step_with_loss_scaling_and_on_layers_that_are_not_trained():
     assert shrunk_once() == pytest.approx([5 - 0.2, 13 - 0.2], rel=1e-5)
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, 0.5))
