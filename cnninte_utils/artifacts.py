@@ -6,10 +6,13 @@ one step, and an :class:`Artifact` counts only when its manifest, written last, 
 
 import hashlib
 import json
+import lzma
 import math
 import os
 import shutil
+import tarfile
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ import pooch
 from .progress import is_watched
 
 __all__ = [
+    "DAMAGES",
     "Artifact",
     "DataError",
     "array_digest",
@@ -48,6 +52,13 @@ __all__ = [
 
 class DataError(Exception):
     """A file that is absent, damaged or not what it should be; the message says what to do."""
+
+
+DAMAGES = (
+    ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, lzma.LZMAError, tarfile.TarError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What the standard library and NumPy raise of damaged archives and arrays; they document little of it."""
 
 
 def cache_dir() -> Path:
@@ -150,13 +161,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {m.filename.removesuffix(".npy"): _read_array(archive, m) for m in archive.infolist()}
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise DataError(f"{path} is damaged or no archive of arrays ({error})") from None
-
-
-_DAMAGES = (
-    OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, SyntaxError,
-)  # fmt: skip
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

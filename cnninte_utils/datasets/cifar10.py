@@ -1,8 +1,6 @@
 """CIFAR-10: 60,000 small photographs in ten classes (Krizhevsky 2009)."""
 
 import os
-import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from ..artifacts import DataError
 from .base import ImageDataset, Split, hold_out
-from .files import read_images
+from .files import read_files, read_images
 from .source import Source
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -19,6 +17,7 @@ N_TRAIN, N_TEST = 50_000, 10_000
 BINARY, IMAGES = "cifar10/cifar-10-binary.tar.gz", "cifar10/cifar10_images.tar.gz"
 _N_VALIDATION_PER_CLASS = 500
 _RECORD = 1 + 3 * SIZE * SIZE
+_MAX_BATCH_BYTES = 10_000 * _RECORD
 _ADVICE = (
     f"Put {BINARY} (from www.cs.toronto.edu/~kriz, about 170 MB; the server is slow, at times 50 kB/s) into "
     "the folder named by $CNNINTE_DATA, or run `cnninte data fetch cifar10`, which lets Keras download its "
@@ -99,14 +98,8 @@ def _read_jpeg(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _read_binary(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read records of one label byte and 3,072 pixel bytes, channel by channel."""
     parts: dict[str, list[bytes]] = {"train": [], "test": []}
-    try:
-        with tarfile.open(path, "r:*") as tar:
-            for member in sorted(tar.getmembers(), key=lambda m: m.name):
-                if member.isfile() and member.name.endswith(".bin"):
-                    split = "test" if "test" in PurePosixPath(member.name).name else "train"
-                    parts[split].append(tar.extractfile(member).read())
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}): fetch it again") from None
+    for name, data in sorted(read_files(path, lambda name: name.endswith(".bin"), _MAX_BATCH_BYTES)):
+        parts["test" if "test" in PurePosixPath(name).name else "train"].append(data)
     return _checked(path, {split: _records(path, b"".join(chunks)) for split, chunks in parts.items()})
 
 

@@ -4,7 +4,6 @@ import io
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,15 +13,13 @@ from typing import IO, ClassVar, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..artifacts import Artifact, DataError, cached_folder, file_digest
+from ..artifacts import DAMAGES, Artifact, DataError, cached_folder, file_digest
 
-__all__ = ["ImageFiles", "Member", "members", "read_images", "read_text", "unpacked"]
+__all__ = ["ImageFiles", "Member", "members", "read_files", "read_images", "read_text", "unpacked"]
 
-_MAX_BYTES = 2**34  # of an archive that is unpacked
-_MAX_MEMBER_BYTES = 2**24  # of an image or text in one
+_MAX_BYTES = 2**34  # of all that is in an archive
+_MAX_FILE_BYTES = 2**24  # of an image or text in one
 _NOT_EXPECTED = "it is not what it should be"
-DAMAGES = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
-"""What the standard library raises; the last for encryption and compressions that it does not know."""
 
 
 class Member(NamedTuple):
@@ -41,8 +38,18 @@ def members(archive: Path) -> Iterator[Member]:
     ----------
     archive : Path
         A ``.zip``, or a tar file, compressed or not.
+
+    Raises
+    ------
+    DataError
+        If they have more than 16 GiB together.
     """
-    return (_zip_members if archive.suffix == ".zip" else _tar_members)(archive)
+    total = 0
+    for member in (_zip_members if archive.suffix == ".zip" else _tar_members)(archive):
+        total += member.n_bytes
+        if total > _MAX_BYTES:
+            raise DataError(f"{archive} holds more than {_MAX_BYTES:,} bytes: {_NOT_EXPECTED}")
+        yield member
 
 
 def _tar_members(archive: Path) -> Iterator[Member]:
@@ -58,6 +65,28 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             if not m.is_dir():
                 is_regular = (m.external_attr >> 28) in (0, 0o10)
                 yield Member(m.filename, is_regular, m.file_size, lambda m=m: packed.open(m))
+
+
+def read_files(
+    archive: Path, is_wanted: Callable[[str], object], max_bytes: int = _MAX_FILE_BYTES
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, bytes) of the wanted files of an archive, in its order.
+
+    Raises
+    ------
+    DataError
+        If the archive is damaged, or one of them has more than `max_bytes`; that one is not read.
+    """
+    try:
+        for member in members(archive):
+            if member.is_regular and is_wanted(member.name):
+                if member.n_bytes > max_bytes:
+                    raise DataError(
+                        f"{member.name} in {archive} has {member.n_bytes:,} bytes: {_NOT_EXPECTED}"
+                    )
+                yield member.name, member.open().read()
+    except DAMAGES as error:
+        raise DataError(f"{archive} is damaged ({error}): fetch it again") from None
 
 
 def read_images(
@@ -109,14 +138,14 @@ def read_text(archive: Path, name: str) -> str:
     DataError
         If it is not there or the archive is damaged.
     """
-    for _, data in _wanted(archive, lambda candidate: candidate == name):
+    for _, data in read_files(archive, lambda candidate: candidate == name):
         return data.decode(errors="replace")
     raise DataError(f"{archive} has no {name}: it is not the archive that it should be")
 
 
 def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found: dict[str, list[tuple[str, int, bytes]]] = {}
-    for name, data in _wanted(archive, label_of):
+    for name, data in read_files(archive, label_of):
         split, label = label_of(name)
         found.setdefault(split, []).append((name, label, data))
     if not found:
@@ -129,20 +158,6 @@ def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, n
             images[i], labels[i] = _image(archive, name, data, size), label
         splits[split] = images, labels
     return splits
-
-
-def _wanted(archive: Path, is_wanted: Callable) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, bytes) of the wanted files of an archive."""
-    try:
-        for member in members(archive):
-            if member.is_regular and is_wanted(member.name):
-                if member.n_bytes > _MAX_MEMBER_BYTES:
-                    raise DataError(
-                        f"{member.name} in {archive} has {member.n_bytes:,} bytes: {_NOT_EXPECTED}"
-                    )
-                yield member.name, member.open().read()
-    except DAMAGES as error:
-        raise DataError(f"{archive} is damaged ({error}): fetch it again") from None
 
 
 def _image(archive: Path, name: str, data: bytes, size: int) -> np.ndarray:
@@ -164,13 +179,9 @@ def unpacked(archive: Path) -> Path:
 
 def _unpack(archive: Path, top: str, folder: Path) -> None:
     """Unpack an archive in which everything lies below `top`; only the bytes of regular files are taken."""
-    total = 0
     try:
         for member in members(archive):
             _check_member(archive, member, top)
-            total += member.n_bytes
-            if total > _MAX_BYTES:
-                raise DataError(f"{archive} holds more than {_MAX_BYTES:,} bytes: {_NOT_EXPECTED}")
             target = folder / member.name
             target.parent.mkdir(parents=True, exist_ok=True)
             with member.open() as source, target.open("wb") as stream:

@@ -30,7 +30,7 @@ class Source:
 
     name: str
     places: tuple[str, ...]
-    advice: str = ""
+    advice: str
     url: str = ""
     sha256: str = ""
     is_there: Callable[[Path], bool] = Path.is_file
@@ -57,7 +57,7 @@ class Source:
         if found is not None:
             return found
         if not self.url:
-            raise DataError(f"{self.name} is {self.status()[1]}".rstrip())
+            raise DataError(f"{self.name} is {self.status()[1]}")
         try:
             target = artifacts.cache_dir() / "data" / self.places[0]
             return artifacts.fetch(self.url, self.sha256, target)

@@ -24,7 +24,11 @@ ALEXNET = Source(
     sha256="6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945",
 )
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels.h5"
-VGG19 = Source("VGG19", (f"weights/{VGG19_FILE}",))
+VGG19 = Source(
+    "VGG19",
+    (f"weights/{VGG19_FILE}",),
+    f"Put {VGG19_FILE} (575 MB) into weights/ of the folder named by $CNNINTE_DATA.",
+)
 
 _ALEXNET_MEAN = (122.67891434, 116.66876762, 104.00698793)
 _VGG19_MEAN = (123.68, 116.779, 103.939)
@@ -84,10 +88,7 @@ def _vgg19() -> Weights:
     try:
         model = keras.applications.VGG19(weights=source if source == "imagenet" else str(source))
     except Exception as error:  # of the network, HDF5 or other shapes: Keras documents none
-        raise DataError(
-            f"Keras could not read VGG19 from {source} ({error}). Put {VGG19_FILE} (575 MB) into weights/ of "
-            "the folder named by $CNNINTE_DATA."
-        ) from None
+        raise DataError(f"Keras could not read VGG19 from {source} ({error}). {VGG19.advice}") from None
     return from_keras_vgg19(model)
 
 

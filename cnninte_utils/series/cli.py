@@ -111,7 +111,7 @@ def status(name):
         click.echo("\n".join(f"{state}: {where}" for row, state, where in rows if row == name))
         return
     for row, state, where in rows:
-        short = where if state == "ready" else f"cnninte data status {row}"
+        short = where if state == "ready" else f"not in place; `cnninte data status {row}` says how to get it"
         click.echo(f"{row:<15} {state:<8} {short}")
 
 

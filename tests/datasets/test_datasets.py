@@ -112,6 +112,67 @@ def test_mnist_with_other_arrays_is_refused(data_folder, change):
         datasets.load("mnist")
 
 
+def change_zip(path, place, value):
+    """Write a number into the local header of a zip's first member, and into the directory."""
+    content = bytearray(path.read_bytes())
+    for start in (place, content.index(b"PK\x01\x02") + place + 2):
+        content[start : start + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+def bare_array(path):
+    with path.open("wb") as stream:
+        np.save(stream, np.zeros(3))
+
+
+def encrypted(path):
+    change_zip(path, 6, 1)
+
+
+def unknown_compression(path):
+    change_zip(path, 8, 77)
+
+
+def a_tebibyte(path):
+    """Say so in the array's header, and by a zip64 field in the zip's directory."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**40,)})
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("x_train.npy", header.getvalue() + bytes(8))
+    content = bytearray(path.read_bytes())
+    entry, end = content.index(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    sizes = len(header.getvalue()) + np.array([2**40, 8])
+    extra = np.array([1, 16], "<u2").tobytes() + sizes.astype("<u8").tobytes()
+    content[end + 12] += len(extra)
+    content[entry + 20 : entry + 28] = b"\xff" * 8
+    content[entry + 30] = len(extra)
+    content[end:end] = extra
+    path.write_bytes(content)
+
+
+def header_without_end(path):
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("x_train.npy", b"\x93NUMPY\x01\x00\x0a\x00{'shape': (")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (bare_array, "not a zip file"),
+        (encrypted, "encrypted"),
+        (unknown_compression, "compression method"),
+        (a_tebibyte, "Unable to allocate 1.00 TiB|EOF"),
+        (header_without_end, "EOF in multi-line statement|header"),
+    ],
+)
+def test_what_is_only_called_mnist_is_one_sentence(data_folder, damage, reason):
+    path = write_mnist(data_folder)
+    damage(path)
+    with pytest.raises(DataError, match=rf"npz is damaged or no .*({reason}).*cnninte data fetch mnist") as e:
+        datasets.load("mnist")
+    assert "\n" not in str(e.value)
+
+
 def test_labels_that_are_no_digits_are_refused(data_folder):
     labels = np.zeros(60_000, np.uint8)
     labels[59_999] = 77
@@ -129,6 +190,20 @@ def test_image_too_large_to_be_one_is_refused_before_it_is_read(data_folder):
         tar.addfile(member, io.BytesIO(bytes(member.size)))
     with pytest.raises(DataError, match=r"train/cat/0000\.jpg in .* has 16,777,217 bytes: it is not what"):
         datasets.load("cifar10")
+
+
+def test_batch_too_large_to_be_one_is_refused_before_it_is_read(small_cifar10, monkeypatch):
+    folder, greys = small_cifar10
+    write_tar(folder / cifar10.BINARY, cifar10_binary(greys))
+    monkeypatch.setattr(cifar10, "_MAX_BATCH_BYTES", 20 * 3_073 - 1)
+    with pytest.raises(DataError, match=r"_batch(_1)?\.bin in .* has 61,460 bytes: it is not what"):
+        datasets.load("cifar10")
+    monkeypatch.setattr(cifar10, "_MAX_BATCH_BYTES", 20 * 3_073)
+    assert len(datasets.load("cifar10").test) == 20
+
+
+def test_published_batches_are_not_too_large():
+    assert cifar10._MAX_BATCH_BYTES == 30_730_000  # bytes of data_batch_1.bin, as its page says
 
 
 def test_pickled_arrays_are_never_loaded(data_folder):

@@ -116,7 +116,8 @@ def test_refresh_needs_a_finished_run(root):
 
 def test_data_status_and_fetch(root):
     assert "digits          ready    embedded" in call("data", "status").stdout
-    assert "broden_mini     absent   cnninte data status broden_mini\n" in call("data", "status").stdout
+    assert "broden_mini     absent   not in" in call("data", "status").stdout
+    assert "`cnninte data status broden_mini` says how to get it\n" in call("data", "status").stdout
     assert max(map(len, call("data", "status").stdout.splitlines())) < 110
     advice = call("data", "status", "broden_mini").stdout
     assert advice.startswith("absent: not in ")

@@ -1,0 +1,90 @@
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from cnninte_utils.artifacts import DataError
+from cnninte_utils.datasets import files
+
+PACKED = {
+    "tar": ("a.tar", "w"),
+    "gz": ("a.tar.gz", "w:gz"),
+    "bz2": ("a.tar.bz2", "w:bz2"),
+    "xz": ("a.tar.xz", "w:xz"),
+    "stored": ("a.zip", zipfile.ZIP_STORED),
+    "deflate": ("a.zip", zipfile.ZIP_DEFLATED),
+    "zip bz2": ("a.zip", zipfile.ZIP_BZIP2),
+    "zip lzma": ("a.zip", zipfile.ZIP_LZMA),
+}
+TEXT = " ".join(map(str, range(2_000))).encode()
+
+
+def pack(folder, kind, contents):
+    name, how = PACKED[kind]
+    path = folder / name
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", how) as packed:
+            for member, data in contents.items():
+                packed.writestr(member, data)
+        return path
+    with tarfile.open(path, how) as tar:
+        for member, data in contents.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def everything(path):
+    return dict(files.read_files(path, lambda name: True))
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_files_are_read_as_they_were_packed(tmp_path, kind):
+    contents = {"b.txt": TEXT, "a.txt": b"", "c/d.bin": bytes(range(256))}
+    path = pack(tmp_path, kind, contents)
+    assert list(everything(path).items()) == list(contents.items())
+    assert dict(files.read_files(path, lambda name: name == "a.txt")) == {"a.txt": b""}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("n_bytes", [0, 1, 3, 5, 11, 20, 60, 600])
+def test_archive_cut_anywhere_is_one_sentence(tmp_path, kind, n_bytes):
+    path = pack(tmp_path, kind, {"a.txt": TEXT})
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.raises(DataError) as caught:
+        everything(path)
+    assert str(caught.value).startswith(f"{path} is damaged (")
+    assert str(caught.value).endswith("): fetch it again")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["bz2", "xz", "deflate", "zip bz2", "zip lzma"])
+def test_damage_in_the_middle_is_one_sentence(tmp_path, kind):
+    path = pack(tmp_path, kind, {"a.txt": TEXT})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{path.name} is damaged \(.*\): fetch it again$"):
+        everything(path)
+
+
+@pytest.mark.parametrize("kind", ["gz", "deflate"])
+def test_file_that_is_too_large_is_not_read(tmp_path, kind, monkeypatch):
+    path = pack(tmp_path, kind, {"a.txt": TEXT, "b.txt": b"123"})
+    assert dict(files.read_files(path, lambda name: name == "b.txt", max_bytes=3)) == {"b.txt": b"123"}
+    monkeypatch.setattr(tarfile.ExFileObject, "read", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("read"))
+    with pytest.raises(DataError, match=rf"b\.txt in .*{path.name} has 3 bytes: it is not what it should be"):
+        list(files.read_files(path, lambda name: name == "b.txt", max_bytes=2))
+
+
+def test_all_files_together_have_a_bound_too(tmp_path, monkeypatch):
+    path = pack(tmp_path, "gz", {"a.txt": b"12", "b.txt": b"34"})
+    monkeypatch.setattr(files, "_MAX_BYTES", 4)
+    assert len(everything(path)) == 2
+    monkeypatch.setattr(files, "_MAX_BYTES", 3)
+    with pytest.raises(DataError, match="holds more than 3 bytes"):
+        everything(path)
