@@ -16,6 +16,7 @@ from .measures import mean_sd
 from .runs import Run
 
 __all__ = [
+    "COLORS",
     "VERDICTS",
     "Claim",
     "ClaimsTable",
@@ -29,8 +30,13 @@ __all__ = [
     "scoreboard",
 ]
 
-REPRODUCED, FAILED, INCOMPARABLE = "reproduced", "not reproduced", "not comparable"
-VERDICTS = (REPRODUCED, FAILED, INCOMPARABLE)
+REPRODUCED, FAILED = "reproduced", "not reproduced"
+SAME, OTHER = "same direction", "other direction"
+INCOMPARABLE = "not comparable"
+VERDICTS = (REPRODUCED, FAILED, SAME, OTHER, INCOMPARABLE)
+"""The third and fourth are for orderings and signs at a smaller scale than the paper's, the last for bare
+numbers there, and for all that was measured on other data."""
+COLORS = dict(zip(VERDICTS, ("#00734f", "#b2182b", "#3a6ea5", "#b86200", "#666e76"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,10 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
     if claim.dataset not in (None, dataset):
         return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
     if claim.dataset and reduced:
-        return INCOMPARABLE, f"reduced scale: {reduced}"
+        verdict = INCOMPARABLE
+        if claim.kind == "ordering":
+            verdict = SAME if here == claim.value else OTHER
+        return verdict, f"reduced scale: {reduced}"
     if claim.kind == "value":
         distance = _mean(here) - claim.value
         holds = abs(distance) <= claim.tolerance + 1e-12
@@ -153,11 +162,10 @@ class ClaimsTable:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        colors = {REPRODUCED: "#00734f", FAILED: "#b2182b", INCOMPARABLE: "#666e76"}
         return (
             self.frame.style.set_properties(**{"text-align": "left", "vertical-align": "top"})
             .map(
-                lambda verdict: f"font-weight: bold; color: {colors.get(verdict, 'inherit')}",
+                lambda verdict: f"font-weight: bold; color: {COLORS.get(verdict, 'inherit')}",
                 subset="verdict",
             )
             .set_table_attributes('style="font-size: 90%"')
@@ -216,13 +224,14 @@ def _summarise(claim: Claim, records: list[Finding]) -> dict[str, Any]:
     }
     if records:
         here, verdict, reason = records[0].here, records[0].verdict, records[0].reason
-        if len(records) > 1 and verdict != INCOMPARABLE:
+        if len(records) > 1:
             here = _pool(claim, [r.here for r in records])
+        if len(records) > 1 and verdict in (REPRODUCED, FAILED):
             verdict, reason = judge(claim, here, dataset=records[0].dataset)
             detail = records[0].reason.partition("; ")[2]
             reason += f"; seed {records[0].seed}: {detail}" if detail else ""
-        elif len(records) > 1:
-            here = _pool(claim, [r.here for r in records])
+        elif verdict in (SAME, OTHER):
+            verdict = SAME if here == claim.value else OTHER
         data = f"{records[0].dataset}, {records[0].preset}"
         row |= {"here": _show(here), "verdict": verdict, "reason": reason, "data": data}
     return row

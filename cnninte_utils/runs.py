@@ -19,7 +19,7 @@ class Run:
         As in the notebook's parameters.
     reduced : str
         How the run is smaller than the paper's ("100 of 1,000 steps"); empty if it is not.
-        A reduced run is not comparable.
+        Of a reduced run only orderings and signs are compared.
     """
 
     notebook: str

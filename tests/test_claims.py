@@ -67,6 +67,25 @@ def test_other_data_and_reduced_scale_are_not_comparable_however_near():
     assert judge(VALUE, 0.9, dataset="mnist", reduced="5 of 10 steps")[1] == "reduced scale: 5 of 10 steps"
 
 
+def test_orderings_at_a_reduced_scale_have_a_direction():
+    order, reduced = Claim("x", "A", "", "", "ordering", True, dataset="mnist"), "5 of 10 steps"
+    judged = [judge(order, v, dataset="mnist", reduced=reduced) for v in (True, False)]
+    assert [verdict for verdict, _ in judged] == ["same direction", "other direction"]
+    assert {reason for _, reason in judged} == {"reduced scale: 5 of 10 steps"}
+    assert judge(order, True, dataset="digits", reduced=reduced)[0] == "not comparable"
+
+
+def test_one_seed_in_the_other_direction_turns_the_board():
+    def finding(here, verdict, seed):
+        return claims.Finding(
+            ORDER, True, here, verdict, "reduced scale: x", "22", "cifar10", "standard", seed
+        )
+
+    rows = [finding(True, "same direction", 0), finding(False, "other direction", 1)]
+    assert scoreboard(rows[:1]).loc[ORDER, ["here", "verdict"]].tolist() == ["yes", "same direction"]
+    assert scoreboard(rows).loc[ORDER, ["here", "verdict"]].tolist() == ["no", "other direction"]
+
+
 def test_ordering_and_exact():
     order, exact = Claim("x", "A", "", "", "ordering", True), Claim("x", "A", "", "", "exact", [1, 2])
     assert [judge(order, v, dataset="")[0] for v in (True, False)] == ["reproduced", "not reproduced"]

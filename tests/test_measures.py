@@ -118,3 +118,39 @@ def test_rank_correlations_are_scipys_row_by_row():
     assert np.isnan(found[3])
     with pytest.raises(ValueError, match="of one shape"):
         measures.rank_correlations(a, b[:2])
+
+
+def test_overlap_of_clouds_by_hand():
+    one, other = np.array([[0.0], [1.0], [2.0]]), np.array([[1.5], [5.0], [6.0]])
+    # a cut between 1 and 1.5 has one of the first three on the wrong side, between 2 and 5 one of the others
+    assert measures.cloud_overlap(one, other) == pytest.approx(1 / 6)
+    assert measures.cloud_overlap(one, one + 100) == 0
+    lone = np.array([[0.9]])  # above 0, below 1 and 2: best cut between 0.9 and 1, one of three wrong
+    assert measures.cloud_overlap(one, lone) == pytest.approx(1 / 6)
+    assert measures.cloud_overlap(one, np.array([[2.1]])) == 0
+    assert measures.cloud_overlap(one, one) == 0.5
+    assert measures.cloud_overlap(one, other[:0]) == 0
+
+
+def test_overlap_is_symmetric_bounded_and_half_for_mixed_clouds():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2_500, 2)), rng.normal(size=(2_800, 2))
+    shifted = [measures.cloud_overlap(one, other + shift) for shift in (0, 1, 2, 4, 20)]
+    assert shifted == sorted(shifted, reverse=True)
+    assert shifted[0] == pytest.approx(0.5, abs=0.02)
+    assert shifted[-1] == 0
+    assert shifted[1] == pytest.approx(measures.cloud_overlap(other + 1, one))
+    assert shifted[1] == pytest.approx(0.24, abs=0.02)  # two normals whose means are √2 apart: Φ(−√½) = 0.24
+
+
+def test_overlap_is_that_of_a_linear_discriminant():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(3, 3))
+    one = rng.normal(size=(4_000, 3)) @ mixing
+    other = rng.normal([1, 0, 0.5], size=(3_000, 3)) @ mixing
+    points, cloud = np.concatenate([one, other]), np.repeat([0, 1], [4_000, 3_000])
+    predicted = LinearDiscriminantAnalysis(priors=[0.5, 0.5]).fit(points, cloud).predict(points)
+    balanced = np.mean([(predicted[cloud == c] != c).mean() for c in (0, 1)])
+    assert measures.cloud_overlap(one, other) == pytest.approx(balanced, abs=0.02)

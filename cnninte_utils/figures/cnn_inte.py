@@ -136,6 +136,8 @@ def hypothesis_grid(
     ids: np.ndarray,
     labels: np.ndarray,
     *,
+    instance: Sequence[np.ndarray] | None = None,
+    overlaps: np.ndarray | None = None,
     max_points: int = 300,
 ) -> Figure:
     """Draw the paper's diagram of one instance: rows are depths, columns hypotheses.
@@ -152,6 +154,10 @@ def hypothesis_grid(
     ids : int array of shape (n, factors)
         Of the training instances.
     labels : array of shape (n,)
+    instance : sequence of float arrays of shape (2,), optional
+        The explained instance in each factor's plane: a star in every panel.
+    overlaps : float array of shape (depths, hypotheses), optional
+        How far the two clouds of each panel overlap, written into its lower corner.
     max_points : int
         Points drawn of each class in a panel.
 
@@ -166,7 +172,7 @@ def hypothesis_grid(
     figure, axes = plt.subplots(
         n_rows,
         n_columns,
-        figsize=(1.25 * n_columns, 1.3 * n_rows + 0.5),
+        figsize=(1.3 * n_columns, 1.35 * n_rows + 0.5),
         squeeze=False,
         sharex="row",
         sharey="row",
@@ -179,6 +185,13 @@ def hypothesis_grid(
                 axes[row, column], points[condition.factor], holds, labels,
                 explanation, row + 1, hypothesis, max_points,
             )  # fmt: skip
+            if axes[row, column].axison and instance is not None:
+                x, y = instance[condition.factor]
+                axes[row, column].plot(x, y, marker="*", color="black", markeredgecolor="white", markersize=9)
+            if axes[row, column].axison and overlaps is not None:
+                axes[row, column].annotate(
+                    f"{overlaps[row, column]:.0%}", (0.03, 0.03), xycoords="axes fraction", fontsize=7
+                )
         _label_row(axes[row, 0], condition, row + 1)
     for ax, hypothesis in zip(axes[0], hypotheses, strict=True):
         marker = " (predicted)" if hypothesis == explanation.prediction else ""
@@ -211,6 +224,10 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
     if is_last:
         color = OPEN_COLOR if separated_at is None else SEPARATED_COLOR
         ax.patch.set_facecolor((*to_rgba(color)[:3], 0.06))
+        mark = "✗" if separated_at is None else "✓"
+        ax.annotate(
+            mark, (0.03, 0.97), xycoords="axes fraction", ha="left", va="top", color=color, weight="bold"
+        )
         for spine in ax.spines.values():
             spine.set(visible=True, color=color, linewidth=2.2)
 
@@ -218,6 +235,29 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
 def _label_row(ax, condition, depth):
     text = f"depth {depth}\nf{condition.factor} in\n{condition.set_text}"
     ax.text(-0.08, 0.5, text, transform=ax.transAxes, fontsize=7, ha="right", va="center")
+
+
+def signed_maps(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.5) -> Figure:
+    """Draw grey images and below each a signed map: red speaks for, blue against, one scale for all.
+
+    Parameters
+    ----------
+    images : float array of shape (n, height, width, 1), in [0, 1]
+    maps : float array of shape (n, height, width)
+    titles : sequence of str
+    """
+    largest = np.abs(maps).max() or 1
+    figure, axes = plt.subplots(
+        2, len(images), figsize=(size * len(images) + 0.8, 2 * size + 0.4), squeeze=False
+    )
+    for column, (image, values, title) in enumerate(zip(images, maps, titles, strict=True)):
+        show_image(axes[0, column], image)
+        axes[0, column].set_title(title, fontsize=9, loc="center")
+        drawn = axes[1, column].imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        axes[1, column].contour(image[..., 0], levels=[0.5], colors="0.3", linewidths=0.6)
+        axes[1, column].set(xticks=[], yticks=[])
+    figure.colorbar(drawn, ax=axes, label="weight of the part", shrink=0.7)
+    return figure
 
 
 def instance_table(explanations: Sequence[Explanation], names: Sequence[str]) -> pd.DataFrame:

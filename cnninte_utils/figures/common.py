@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from .. import claims
 from ..artifacts import atomic_path, write_json
 from ..runs import Run
 
@@ -138,12 +139,7 @@ def taxonomy(branches: Mapping[str, Sequence[str]], ax: Axes) -> Axes:
 
 def verdict_bars(scoreboard: pd.DataFrame, ax: Axes) -> Axes:
     """Draw how many claims of each paper got which verdict."""
-    colors = {
-        "reproduced": SEPARATED_COLOR,
-        "not reproduced": OPEN_COLOR,
-        "not comparable": "0.6",
-        "not run": "0.88",
-    }
+    colors = claims.COLORS | {"not run": "0.88"}
     papers = scoreboard["source"].str.split(",").str[0].rename("paper")
     counts = pd.crosstab(papers, scoreboard["verdict"]).reindex(columns=list(colors), fill_value=0)
     counts.plot.barh(stacked=True, color=list(colors.values()), ax=ax, width=0.6)

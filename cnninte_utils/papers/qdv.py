@@ -67,7 +67,7 @@ def fine_tune(
 
     References
     ----------
-    Wang, Liu 2024, Section 4.
+    Wang, Liu 2024, Section 3.
     """
     checks.choice("architecture", architecture, NETWORKS)
     checks.choice("scaling", scaling, SCALINGS)

@@ -150,6 +150,30 @@ def test_grid_needs_a_path():
         figures.hypothesis_grid(empty, [], TOY, LABELS)
 
 
+def test_grid_marks_the_instance_the_verdict_and_the_overlap():
+    points = [np.arange(12.0).reshape(6, 2)] * 2
+    figure = figures.hypothesis_grid(
+        EXPLANATION, points, TOY[:, :2], LABELS,
+        instance=[np.array([1.0, 2.0]), np.array([3.0, 4.0])], overlaps=np.array([[0, 0.5], [0, 0.25]]),
+    )  # fmt: skip
+    axes = np.array(figure.axes).reshape(2, 2)
+    stars = [[line.get_xydata().tolist() for line in ax.lines] for ax in axes.ravel()]
+    assert stars == [[[[1, 2]]], [[[1, 2]]], [], [[[3, 4]]]]
+    written = [{t.get_text() for t in ax.texts} for ax in axes.ravel()]
+    assert {"✓", "0%"} <= written[0]
+    assert "50%" in written[1]
+    assert not {"✓", "✗"} & written[1]
+    assert {"✗", "25%"} <= written[3]
+
+
+def test_signed_maps_share_one_scale_about_zero():
+    maps = np.array([[[0.1, -0.4], [0, 0]], [[0.2, 0.2], [0, 0]]])
+    figure = figures.signed_maps(np.zeros((2, 2, 2, 1)), maps, ["a", "b"])
+    below = [ax for ax in figure.axes if ax.images and ax.images[0].get_cmap().name == "RdBu_r"]
+    assert [ax.images[0].get_clim() for ax in below] == [(-0.4, 0.4)] * 2
+    assert below[0].images[0].get_array().tolist() == maps[0].tolist()
+
+
 def test_instance_table_is_table_one():
     table = figures.instance_table([EXPLANATION], ["Wrong1"])
     assert table.loc["Wrong1"].tolist() == [1, 0, "B", "C"]
@@ -197,7 +221,7 @@ def test_verdict_bars_count_by_paper(ax):
     )
     figures.verdict_bars(board, ax)
     widths = [[bar.get_width() for bar in container] for container in ax.containers]
-    assert widths == [[1, 0], [1, 0], [0, 0], [0, 1]]
+    assert widths == [[1, 0], [1, 0], *[[0, 0]] * 3, [0, 1]]
 
 
 def test_taxonomy_marks_what_the_series_has(ax):

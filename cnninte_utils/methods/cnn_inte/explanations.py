@@ -1,14 +1,23 @@
 """What a path of conditions rules out: for one instance, or for all of a test set at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from ...measures import cloud_overlap
 from .meta_learners import Condition
 
-__all__ = ["Explanation", "Explanations", "remaining_counts", "separation_depths"]
+__all__ = [
+    "Explanation",
+    "Explanations",
+    "overlap_depths",
+    "path_overlaps",
+    "remaining_counts",
+    "separation_depths",
+]
 
 
 @dataclass(frozen=True)
@@ -224,6 +233,81 @@ def separation_depths(
         label_is_left = remaining[:, depth] > 0
         depths[label_is_left[:, :, None] & is_gone[:, depth - 1][:, None, :]] = depth
     own = np.arange(remaining.shape[2])
+    depths[:, own, own] = -1
+    return depths[leaf, label_codes]
+
+
+def path_overlaps(
+    paths: list[tuple[Condition, ...]],
+    ids: np.ndarray,
+    codes: np.ndarray,
+    points: Sequence[np.ndarray],
+    n_classes: int,
+) -> np.ndarray:
+    """Measure, after each condition of each path, how far the clouds of every two classes overlap.
+
+    The clouds are those of the paper's panels: the training instances that satisfy the conditions so far, in
+    the space of the factor that the last of them asks about.
+
+    Parameters
+    ----------
+    paths, ids, codes, n_classes
+        As for :func:`remaining_counts`.
+    points : sequence of float arrays of shape (n, dimensions)
+        For each factor the training instances in its space: the plane that is drawn, or all its neurons.
+
+    Returns
+    -------
+    float array of shape (leaves, longest path, classes, classes)
+        :func:`~cnninte_utils.measures.cloud_overlap`, 0 to 1; after the end of a shorter path its last values
+        are repeated.
+    """
+    known: dict[tuple[Condition, ...], np.ndarray] = {(): np.full((n_classes, n_classes), 0.5)}
+    longest = max(map(len, paths))
+    overlaps = np.empty((len(paths), longest, n_classes, n_classes))
+    for leaf, path in enumerate(paths):
+        for depth in range(1, longest + 1):
+            prefix = path[:depth]
+            if prefix not in known:
+                holds = np.logical_and.reduce([condition.holds(ids) for condition in prefix])
+                known[prefix] = _class_overlaps(points[prefix[-1].factor][holds], codes[holds], n_classes)
+            overlaps[leaf, depth - 1] = known[prefix]
+    return overlaps
+
+
+def _class_overlaps(points: np.ndarray, codes: np.ndarray, n_classes: int) -> np.ndarray:
+    clouds = [points[codes == code] for code in range(n_classes)]
+    overlaps = np.zeros((n_classes, n_classes))
+    for a, b in combinations(range(n_classes), 2):
+        overlaps[a, b] = overlaps[b, a] = cloud_overlap(clouds[a], clouds[b])
+    return overlaps
+
+
+def overlap_depths(
+    overlaps: np.ndarray, leaf: np.ndarray, label_codes: np.ndarray, *, largest: float = 0.05
+) -> np.ndarray:
+    """Find the depth at which the clouds of each class and of each instance's label lie apart.
+
+    Parameters
+    ----------
+    overlaps : float array of shape (leaves, depths, classes, classes)
+        See :func:`path_overlaps`.
+    leaf, label_codes : int arrays of shape (n,)
+    largest : float
+        Overlap up to which clouds count as apart.
+
+    Returns
+    -------
+    int array of shape (n, classes)
+        The first such depth, from 1; 0 for never; -1 for the label itself.
+
+    References
+    ----------
+    Liu, Wang, Matwin 2018, Section IV-B and the conclusion: a hypothesis is open while it overlaps.
+    """
+    is_apart = (overlaps <= largest).transpose(0, 2, 3, 1)
+    depths = np.where(is_apart.any(axis=-1), is_apart.argmax(axis=-1) + 1, 0)
+    own = np.arange(overlaps.shape[-1])
     depths[:, own, own] = -1
     return depths[leaf, label_codes]
 

@@ -56,7 +56,7 @@ def embed(
 
     References
     ----------
-    Wang, Liu 2024, Section 3 and Algorithm 1. van der Maaten, Hinton 2008, "Visualizing Data using t-SNE".
+    Wang, Liu 2024, Section 2.3, Algorithm 1. van der Maaten, Hinton 2008, "Visualizing Data using t-SNE".
     """
     run = checks.choice("method", method, METHODS)
     if method == "tsne" and not 0 < perplexity < len(features):

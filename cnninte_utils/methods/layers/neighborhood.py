@@ -108,7 +108,7 @@ def score(
 
     References
     ----------
-    Wang, Liu 2024, Algorithm 1 and Table 3.
+    Wang, Liu 2024, Section 2.3, Algorithm 1, and Table 3.
     """
     seeds = list(seeds)
     tasks = [(space, seed) for space in spaces for seed in seeds]

@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnninte_utils.measures import cloud_overlap
+from cnninte_utils.methods.cnn_inte import explanations
 from cnninte_utils.methods.cnn_inte.explanations import Explanation, remaining_counts, separation_depths
 from cnninte_utils.methods.cnn_inte.meta_learners import Condition, MetaTree
 
@@ -88,3 +90,23 @@ def test_print_is_a_table():
 def test_result_is_frozen():
     with pytest.raises(AttributeError):
         EXPLANATION.label = "A"
+
+
+def test_overlaps_are_those_of_the_panels_and_depths_the_first_apart():
+    rng = np.random.default_rng(0)
+    ids, codes = rng.integers(0, 3, (300, 2)), rng.integers(0, 3, 300)
+    points = [rng.normal(size=(300, 2)) + codes[:, None] * spread for spread in (0.5, 4.0)]
+    paths = [(Condition(0, (0, 1)), Condition(1, (1, 2))), (Condition(0, (2,)),)]
+    overlaps = explanations.path_overlaps(paths, ids, codes, points, 3)
+    assert overlaps.shape == (2, 2, 3, 3)
+    after_both = np.isin(ids[:, 0], (0, 1)) & np.isin(ids[:, 1], (1, 2))
+    panel = [points[1][after_both & (codes == c)] for c in (0, 2)]
+    assert overlaps[0, 1, 0, 2] == overlaps[0, 1, 2, 0] == cloud_overlap(*panel)
+    assert np.array_equal(overlaps[1, 1], overlaps[1, 0])  # the shorter path's last values
+    depths = explanations.overlap_depths(overlaps, np.array([0, 1]), np.array([1, 1]), largest=0.1)
+    assert depths[:, 1].tolist() == [-1, -1]
+    for row, leaf in enumerate((0, 1)):
+        for hypothesis in (0, 2):
+            apart = np.flatnonzero(overlaps[leaf, :, 1, hypothesis] <= 0.1)
+            assert depths[row, hypothesis] == (apart[0] + 1 if len(apart) else 0)
+    assert (depths[0, [0, 2]] == 2).all(), "one factor mixes the classes, the other tells them apart"

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from functools import partial
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -60,22 +61,22 @@ def test_a_killed_worker_changes_nothing(tmp_path, monkeypatch):
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        slow = partial(_slow_squares, os.getpid())
-        found = fold(many, slow, lambda a, b: {"sum": a["sum"] + b["sum"]}, tmp_path / "part.npz", client)
+        found = fold(many, slow_squares(os.getpid()), added, tmp_path / "part.npz", client)
         assert killed
         assert killed[0] not in client.run(os.getpid).values()
+        assert not any(client.run(lambda: "keras" in sys.modules).values())
     assert found == {"sum": sum(i**2 for i in range(60))}
 
 
-def _slow_squares(own_process, rows):
-    import os
-    import time
+def slow_squares(own_process):
+    """Return a function that is sent whole: workers import NumPy and nothing of this package."""
 
-    import numpy as np
+    def compute(rows):
+        assert os.getpid() != own_process
+        time.sleep(0.1)
+        return {"sum": np.array([sum(row**2 for row in rows)])}
 
-    assert os.getpid() != own_process
-    time.sleep(0.1)
-    return {"sum": np.array([sum(row**2 for row in rows)])}
+    return compute
 
 
 def test_much_is_written_less_often(tmp_path, monkeypatch):
