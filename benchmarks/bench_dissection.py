@@ -21,7 +21,7 @@ from PIL import Image
 
 from cnninte_utils.artifacts import DataError
 from cnninte_utils.datasets import broden
-from cnninte_utils.datasets.toyworld.drawing import broden_folder
+from cnninte_utils.datasets.toyworld import broden_folder
 from cnninte_utils.methods.dissection.counting import Counts, TopShare, bilinear_resizing
 from cnninte_utils.networks import builders
 from cnninte_utils.networks.activations import activations
@@ -75,9 +75,11 @@ def plain_tally(maps, thresholds, truths, primary, n_categories, size):
 
 def our_tally(maps, thresholds, truths, primary, n_categories, size):
     counts = Counts.zeros(maps.shape[-1], len(primary), n_categories)
-    taps = tuple(bilinear_resizing(n_in, n_out) for n_in, n_out in zip(maps.shape[1:3], size, strict=True))
+    resizing = tuple(
+        bilinear_resizing(n_in, n_out) for n_in, n_out in zip(maps.shape[1:3], size, strict=True)
+    )
     for image, truth in zip(np.ascontiguousarray(maps.transpose(0, 3, 1, 2)), truths, strict=True):
-        counts.add(image, thresholds, taps, truth.maps, truth.whole, primary)
+        counts.add(image, thresholds, resizing, truth.maps, truth.whole, primary)
     return counts.both, counts.area
 
 

@@ -67,7 +67,7 @@ class Resizing:
     Parameters
     ----------
     starts : int array of shape (n_out,)
-    weights : float64 array of shape (n_out, n_taps)
+    weights : float64 array of shape (n_out, n_weights)
         Rows sum to 1.
     """
 
@@ -102,9 +102,9 @@ def anchored_resizing(n_in: int, n_out: int, image_size: int, offset: float, str
 
 
 def _triangle(centers: np.ndarray, n_in: int, reach: float) -> Resizing:
-    n_taps = min(n_in, int(np.ceil(2 * reach)))
-    starts = np.clip(np.floor(centers - reach).astype(np.int64) + 1, 0, n_in - n_taps)
-    places = starts[:, None] + np.arange(n_taps)
+    n_weights = min(n_in, int(np.ceil(2 * reach)))
+    starts = np.clip(np.floor(centers - reach).astype(np.int64) + 1, 0, n_in - n_weights)
+    places = starts[:, None] + np.arange(n_weights)
     weights = np.maximum(0, 1 - np.abs(places - centers[:, None]) / reach)
     return Resizing(starts, weights / weights.sum(axis=1, keepdims=True))
 
@@ -137,7 +137,7 @@ class Counts:
         self,
         maps: np.ndarray,
         thresholds: np.ndarray,
-        taps: tuple[Resizing, Resizing],
+        resizing: tuple[Resizing, Resizing],
         label_maps: np.ndarray,
         whole_labels: np.ndarray,
         primary: np.ndarray,
@@ -147,7 +147,7 @@ class Counts:
         Parameters
         ----------
         maps : float32 array of shape (units, height, width)
-            Feature maps, resized by `taps` (rows, columns), horizontally first, and compared with
+            Feature maps, resized by `resizing` (rows, columns), horizontally first, and compared with
             `thresholds` (units,): the mask is what lies above.
         label_maps : int32 array of shape (n_maps, rows, columns)
             Label numbers, 0 for none.
@@ -156,7 +156,7 @@ class Counts:
         primary : int64 array of shape (labels,)
             Each label's primary category.
         """
-        down, across = taps
+        down, across = resizing
         _count(
             maps, thresholds, down.starts, down.weights, across.starts, across.weights,
             label_maps, whole_labels, primary, self.both, self.area, self.mask,
@@ -198,8 +198,8 @@ def _count(
         n_pixels = 0
         is_under[:] = False
         for row in range(n_rows):
-            taps = slice(down[row], down[row] + down_weights.shape[1])
-            for column in range(firsts[taps].min(), ends[taps].max()):
+            near = slice(down[row], down[row] + down_weights.shape[1])
+            for column in range(firsts[near].min(), ends[near].max()):
                 total = 0.0
                 for tap in range(down_weights.shape[1]):
                     total += down_weights[row, tap] * wide[down[row] + tap, column]

@@ -17,7 +17,7 @@ from ...networks.activations import layer_output
 from ...networks.lookup import images_at_once, receptive_field
 from ...networks.training import FORMER_MODULES, load_model
 from .counting import Counts, Resizing, TopShare, anchored_resizing, bilinear_resizing, label_pixels
-from .results import Concepts, Dissection, Probe
+from .results import Concepts, Dissection, Probe, read_all, write_all
 from .shards import Arrays, fold, read_part, write_part
 
 if TYPE_CHECKING:
@@ -105,20 +105,9 @@ def dissect(
     def make(path: Path) -> tuple[list[Dissection], list[dict]]:
         with work:
             results = _second_pass(job, _first_pass(job, work), work)
-        arrays = {f"{i}/{k}": v for i, result in enumerate(results) for k, v in result.arrays().items()}
-        with path.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        return results, [result.description() for result in results]
+        return results, write_all(path, results)
 
-    def load(path: Path, descriptions: list[dict]) -> list[Dissection]:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name.split("/") for name in arrays.files]
-            return [
-                Dissection.of(text, {k: arrays[f"{i}/{k}"] for n, k in names if n == str(i)})
-                for i, text in enumerate(descriptions)
-            ]
-
-    results = artifact.get_or_make(load, make)
+    results = artifact.get_or_make(read_all, make)
     work.forget()
     return results
 
@@ -428,7 +417,7 @@ def masks(maps: np.ndarray, threshold: float, shape: tuple[int, int]) -> np.ndar
     return maps > threshold
 
 
-def _resized(maps: np.ndarray, taps: Resizing, axis: int) -> np.ndarray:
-    places = taps.starts[:, None] + np.arange(taps.weights.shape[1])
+def _resized(maps: np.ndarray, resizing: Resizing, axis: int) -> np.ndarray:
+    places = resizing.starts[:, None] + np.arange(resizing.weights.shape[1])
     gathered = np.moveaxis(maps, axis, -1)[..., places]
-    return np.moveaxis((gathered * taps.weights).sum(axis=-1).astype(np.float32), -1, axis)
+    return np.moveaxis((gathered * resizing.weights).sum(axis=-1).astype(np.float32), -1, axis)

@@ -8,11 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...artifacts import atomic_path, write_json
+from ...artifacts import atomic_path, read_arrays, write_json
 
-__all__ = ["UNIONS", "Concepts", "Dissection", "Probe", "detectors_by_threshold", "unique_detectors"]
+__all__ = [
+    "UNIONS",
+    "Concepts",
+    "Dissection",
+    "Probe",
+    "detectors_by_threshold",
+    "read_all",
+    "unique_detectors",
+    "write_all",
+]
 
 UNIONS = ("category", "dataset")
+_ARRAYS = ("thresholds", "both", "area", "mask", "label")
 
 
 @dataclass(frozen=True)
@@ -144,20 +154,25 @@ class Dissection:
 
     def save(self, path: Path) -> None:
         """Write the arrays as `path` (.npz) and the rest beside it as JSON; nothing is pickled."""
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, **self.arrays())
+        with atomic_path(path) as temporary:
+            _write_arrays(temporary, self.arrays())
         write_json(path.with_suffix(".json"), self.description())
 
     @classmethod
     def load(cls, path: Path) -> "Dissection":
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        cnninte_utils.artifacts.DataError
+            If the arrays are absent or damaged.
+        """
         description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls.of(description, dict(arrays))
+        return cls.of(description, read_arrays(path))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
-        return {name: getattr(self, name) for name in ("thresholds", "both", "area", "mask", "label")}
+        return {name: getattr(self, name) for name in _ARRAYS}
 
     def description(self) -> dict:
         """Return the rest as JSON values."""
@@ -168,6 +183,27 @@ class Dissection:
         """Put :meth:`description` and :meth:`arrays` together."""
         concepts = {name: tuple(values) for name, values in description["concepts"].items()}
         return cls(Probe(**description["probe"]), Concepts(**concepts), description["n_images"], **arrays)
+
+
+def write_all(path: Path, dissections: Sequence[Dissection]) -> list[dict]:
+    """Write the arrays of several dissections as one file; return what else there is to keep."""
+    arrays = {f"{i}/{name}": array for i, d in enumerate(dissections) for name, array in d.arrays().items()}
+    _write_arrays(path, arrays)
+    return [dissection.description() for dissection in dissections]
+
+
+def read_all(path: Path, descriptions: Sequence[dict]) -> list[Dissection]:
+    """Read what :func:`write_all` wrote, with what it returned."""
+    arrays = read_arrays(path)
+    return [
+        Dissection.of(description, {name: arrays[f"{i}/{name}"] for name in _ARRAYS})
+        for i, description in enumerate(descriptions)
+    ]
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
 
 
 def unique_detectors(

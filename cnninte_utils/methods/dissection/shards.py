@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
-from ...artifacts import atomic_path
+from ...artifacts import DataError, atomic_path, read_arrays
 from ...progress import bar as progress_bar
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ __all__ = ["Arrays", "fold", "read_part", "write_part"]
 Arrays = dict[str, np.ndarray]
 
 _BYTES_PER_SHARD = 2**26
-_DAMAGES = (BadZipFile, EOFError, KeyError, OSError, ValueError)
 
 
 def fold(
@@ -89,10 +87,9 @@ def _n_bytes(arrays: Arrays) -> int:
 def read_part(path: Path) -> tuple[list[int], Arrays]:
     """Read what :func:`write_part` wrote; nothing if the file is absent or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            merged = dict(arrays)
+        merged = read_arrays(path)
         return merged.pop("done").tolist(), merged
-    except _DAMAGES:
+    except (DataError, KeyError):
         return [], {}
 
 

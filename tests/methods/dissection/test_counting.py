@@ -15,9 +15,9 @@ from cnninte_utils.methods.dissection.counting import (
 )
 
 
-def dense(taps, n_in):
-    matrix = np.zeros((len(taps.starts), n_in))
-    for row, (start, weights) in enumerate(zip(taps.starts, taps.weights, strict=True)):
+def dense(resizing, n_in):
+    matrix = np.zeros((len(resizing.starts), n_in))
+    for row, (start, weights) in enumerate(zip(resizing.starts, resizing.weights, strict=True)):
         matrix[row, start : start + len(weights)] += weights
     return matrix
 
@@ -25,9 +25,9 @@ def dense(taps, n_in):
 def counted(maps, thresholds, label_maps, whole, primary, n_categories=2):
     n_rows, n_columns = label_maps.shape[1:]
     counts = Counts.zeros(maps.shape[2], len(primary), n_categories)
-    taps = bilinear_resizing(maps.shape[0], n_rows), bilinear_resizing(maps.shape[1], n_columns)
+    resizing = bilinear_resizing(maps.shape[0], n_rows), bilinear_resizing(maps.shape[1], n_columns)
     planes = np.ascontiguousarray(maps.transpose(2, 0, 1))
-    counts.add(planes, thresholds, taps, label_maps, np.array(whole, np.int64), primary)
+    counts.add(planes, thresholds, resizing, label_maps, np.array(whole, np.int64), primary)
     return counts
 
 

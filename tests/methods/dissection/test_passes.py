@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnninte_utils import datasets
 from cnninte_utils.artifacts import cache_dir
-from cnninte_utils.datasets import broden
+from cnninte_utils.datasets import ImageDataset, Split, broden
 from cnninte_utils.datasets.toyworld import broden_folder
 from cnninte_utils.methods.dissection import passes
 from cnninte_utils.methods.dissection.counting import Counts, bilinear_resizing
@@ -118,6 +117,20 @@ def test_thresholds_leave_the_top_share_above(network, toyworld):
     maps = activations(network, "conv1", toyworld.images(range(26), 32)).reshape(-1, 6)
     n_above = int(0.03 * len(maps))
     np.testing.assert_allclose(result.thresholds, -np.sort(-maps, axis=0)[n_above], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_networks_are_fed_with_floats_from_0_to_1(toyworld, monkeypatch, size):
+    image = keras.Input((size, size, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="conv1")(image))
+    fed, predict = [], keras.Model.predict_on_batch
+    monkeypatch.setattr(
+        keras.Model, "predict_on_batch", lambda network, x: fed.append(x) or predict(network, x)
+    )
+    passes.dissect(model, [Probe("conv1", 0.02)], toyworld)
+    passes.strongest_images(model, "conv1", toyworld)
+    assert [x.shape for x in fed] == [(26, size, size, 3)] * 3
+    assert all(x.dtype == np.float32 and x.min() >= 0 and 0.5 < x.max() <= 1 for x in fed)
 
 
 def test_counts_are_those_of_all_images_at_once(network, toyworld):
@@ -337,8 +350,10 @@ def test_workers_give_the_same_result(network, toyworld):
     assert not list((cache_dir() / "artifacts").glob("*.model.keras"))
 
 
-def test_a_loaded_network_is_the_one_that_was_dissected(toyworld, tmp_path):
-    data = datasets.load("toyworld_scenes").with_train(20)
+def test_a_loaded_network_is_the_one_that_was_dissected(toyworld):
+    images = np.random.default_rng(0).random((20, 64, 64, 3)).astype(np.float32)
+    split = Split(images, np.repeat(np.arange(10), 2))
+    data = ImageDataset("noise", split, split, split, tuple("0123456789"), "made here")
     recipe, options = (
         Recipe(1, 4, report_every=1),
         {"input_size": 64, "width": 0.05, "head": "pooling", "n_classes": 10},
@@ -349,6 +364,7 @@ def test_a_loaded_network_is_the_one_that_was_dissected(toyworld, tmp_path):
     )
     passes.dissect(trained.model, [Probe("conv5", 0.05)], toyworld)
     results = list((cache_dir() / "artifacts").glob("dissection-*.npz"))
+    assert len(results) == 1
     passes.dissect(loaded.model, [Probe("conv5", 0.05)], toyworld)
     assert loaded.was_cached
     assert list((cache_dir() / "artifacts").glob("dissection-*.npz")) == results

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnninte_utils.artifacts import DataError
 from cnninte_utils.methods.dissection.results import (
     Concepts,
     Dissection,
@@ -86,6 +87,9 @@ def test_saved_and_loaded(counted, tmp_path):
     for name, array in counted.arrays().items():
         np.testing.assert_array_equal(getattr(again, name), array)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".npz"]
+    (tmp_path / "conv1.npz").write_bytes((tmp_path / "conv1.npz").read_bytes()[:200])
+    with pytest.raises(DataError, match=r"conv1\.npz is damaged"):
+        Dissection.load(tmp_path / "conv1.npz")
 
 
 def test_unknown_names_are_refused(counted):
