@@ -137,9 +137,7 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
     if claim.dataset not in (None, dataset):
         return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
     if claim.dataset and reduced:
-        verdict = INCOMPARABLE
-        if claim.kind == "ordering":
-            verdict = SAME if here == claim.value else OTHER
+        verdict = _direction(claim, here) if claim.kind == "ordering" else INCOMPARABLE
         return verdict, f"reduced scale: {reduced}"
     if claim.kind == "value":
         distance = _mean(here) - claim.value
@@ -147,6 +145,10 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
         return (REPRODUCED if holds else FAILED), f"{distance:+.3g} (tolerance ±{claim.tolerance:g})"
     holds = here == claim.value
     return (REPRODUCED if holds else FAILED), "holds" if holds else "does not hold"
+
+
+def _direction(claim: Claim, here: Any) -> str:
+    return SAME if here == claim.value else OTHER
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _summarise(claim: Claim, records: list[Finding]) -> dict[str, Any]:
             detail = records[0].reason.partition("; ")[2]
             reason += f"; seed {records[0].seed}: {detail}" if detail else ""
         elif verdict in (SAME, OTHER):
-            verdict = SAME if here == claim.value else OTHER
+            verdict = _direction(claim, here)
         data = f"{records[0].dataset}, {records[0].preset}"
         row |= {"here": _show(here), "verdict": verdict, "reason": reason, "data": data}
     return row

@@ -11,12 +11,10 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
-from .. import checks
+from .. import checks, progress
 from ..artifacts import Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
-from ..progress import is_watched
 from .activations import Batches
 from .builders import build
 from .lookup import images_at_once
@@ -108,7 +106,7 @@ class Recipe:
 
 
 class Objective(Protocol):
-    """What a training wants beside a small cross-entropy: a dataclass of JSON values with two methods."""
+    """What a training wants beside the cross-entropy: a dataclass of JSON values with two methods."""
 
     def applied_to(self, model: keras.Model) -> keras.Model:
         """Return a copy of the model, with its weights, whose loss has the objective's terms."""
@@ -195,9 +193,9 @@ def load_model(path: Path) -> keras.Model:
     """Load a ``.keras`` file, whose layers and penalties may be this package's; code in it is refused."""
     with zipfile.ZipFile(path) as archive:
         config = archive.read("config.json").decode()
+    now = {then: now for now, then in FORMER_MODULES.items()}
     for name in set(re.findall(r'"module": "cnninte_utils\.([\w.]+)"', config)):
-        now = {then: now for now, then in FORMER_MODULES.items()}.get(name, name)
-        import_module(f"cnninte_utils.{now}")  # so that Keras knows its classes
+        import_module(f"cnninte_utils.{now.get(name, name)}")  # so that Keras knows its classes
     return keras.models.load_model(path, safe_mode=True)
 
 
@@ -391,9 +389,7 @@ class _ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, n_steps: int, n_done: int):
         super().__init__()
-        self._bar = tqdm(
-            total=n_steps, initial=n_done, desc="training", unit="step", disable=not is_watched()
-        )
+        self._bar = progress.bar(total=n_steps, initial=n_done, desc="training", unit="step")
 
     def on_train_batch_end(self, batch, logs=None):
         self._bar.update()
