@@ -1,6 +1,7 @@
 """The committed notebooks: in shape, in step with series and presets, from one clean run."""
 
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -38,9 +39,8 @@ def test_presets_fit_the_notebooks(preset):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_cells_are_few_and_short(path):
-    lengths = [
-        sum(bool(line.strip()) for line in "".join(c["source"]).splitlines()) for c in code_cells(path)
-    ]
+    lessons = [c for c in code_cells(path) if not {"exercise", "solution", "check"} & set(tags(c))]
+    lengths = [sum(bool(line.strip()) for line in "".join(c["source"]).splitlines()) for c in lessons]
     assert len(lengths) <= 30
     assert statistics.median(lengths) <= 6
     assert sorted(lengths)[int(0.9 * (len(lengths) - 1))] <= 18
@@ -67,6 +67,22 @@ def test_every_notebook_has_its_parts(path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_exercises_are_graded_hinted_and_check_themselves(path):
+    cells = load(path)["cells"]
+    exercise = [i for i, c in enumerate(cells) if "exercise" in tags(c)]
+    assert len(exercise) == 3
+    for i in exercise:
+        question = "".join(cells[i - 1]["source"])
+        assert re.search(r"\*\* ★{1,3} \d+ min", question), question
+        assert "<summary>Hint</summary>" in question
+        assert [tags(cells[i + k]) for k in (1, 2)] == [["solution"], ["check"]]
+        assert cells[i + 1]["metadata"]["jupyter"] == {"source_hidden": True}
+        stub, _, check = ("".join(c["source"]) for c in cells[i : i + 3])
+        with pytest.raises(AssertionError):
+            exec(stub + "\n" + check, {})
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_outputs_are_of_one_clean_run(path):
     cells = code_cells(path)
     assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
@@ -75,13 +91,11 @@ def test_outputs_are_of_one_clean_run(path):
     assert {"image/png", "image/jpeg"} & {
         kind for c in cells[:5] for o in c["outputs"] for kind in o.get("data", {})
     }
-    assert path.stat().st_size < 2**20
+    assert path.stat().st_size < 3 * 2**20
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
-    import re
-
     for cell in load(path)["cells"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", "".join(cell["source"])):
             if cell["cell_type"] == "markdown":

@@ -14,9 +14,13 @@ from .. import claims
 from ..artifacts import DataError, atomic_path, file_digest, read_json
 from . import plan
 
-__all__ = ["write_pages"]
+__all__ = ["with_formulas", "write_pages"]
 
 _LIBRARIES = ("keras", "tensorflow", "scikit-learn", "numpy")
+_TEMPLATES = Path(__file__).with_name("templates")
+_FORMULA = re.compile(
+    r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<display>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$(?!\d)", re.DOTALL
+)
 _NEEDED = {"name", "notebook", "title", "preset", "parameters", "status", "seconds", "output_sha256"}
 
 
@@ -47,8 +51,15 @@ def write_pages(folder: Path, out: Path | None = None) -> Path:
     executions = _recorded(folder) if (folder / "records").is_dir() else _found(folder)
     if not executions:
         raise DataError(f"{folder} holds no run: expected executed notebooks (.ipynb) in it")
+    covers = {n.file: n.cover for n in plan.load_series(plan.project_dir())}
+    first_seed: dict[str, int] = {}
     for execution in executions:
+        seed = execution["parameters"].get("seed", 0)
         execution["figures"] = _figures(folder, execution)
+        execution["cover"] = _cover(execution["figures"], covers.get(execution["notebook"], ""))
+        execution["is_first_seed"] = (
+            execution["parameters"].get("seed", 0) == first_seed[execution["notebook"]]
+        )
         if (folder / f"{execution['name']}.ipynb").is_file():
             _write_notebook_page(folder, out, execution)
     if not (out.exists() and out.samefile(folder)):
@@ -129,6 +140,12 @@ def _figures(folder: Path, execution: dict) -> list[dict[str, str]]:
     ]
 
 
+def _cover(figures: list[dict[str, str]], slug: str) -> dict[str, str] | None:
+    """Return the figure that stands for a notebook: the series' choice, otherwise its first."""
+    chosen = [figure for figure in figures if slug and figure["path"].endswith(f".{slug}.png")]
+    return next(iter(chosen + figures), None)
+
+
 def _copy_shown(folder: Path, out: Path, executions: list[dict]) -> None:
     """Copy what the pages link to."""
     (out / "figures").mkdir(parents=True, exist_ok=True)
@@ -144,12 +161,29 @@ def _write_notebook_page(folder: Path, out: Path, execution: dict) -> None:
 
     notebook = _read(folder / f"{execution['name']}.ipynb")
     _describe_figures(notebook)
-    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas(cell.source)
+    exporter = HTMLExporter(template_name="lesson", extra_template_basedirs=[str(_TEMPLATES)])
+    body, _ = exporter.from_notebook_node(notebook)
     body = re.sub(r'(href="[^":#]*)\.ipynb(["#])', r"\1.html\2", body)
     body = re.sub(r"<table.*?</table>", r'<div class="wide">\g<0></div>', body, flags=re.DOTALL)
     styles = HtmlFormatter().get_style_defs(".highlight")
     page = out / f"{execution['name']}.html"
     _write(page, "notebook.html.j2", title=execution["title"], body=body, highlight=styles)
+
+
+def with_formulas(markdown: str) -> str:
+    """Turn the LaTeX in Markdown into MathML, which browsers draw without a script; code stays as it is."""
+    from latex2mathml.converter import convert
+
+    def drawn(match: re.Match) -> str:
+        if match["code"]:
+            return match["code"]
+        latex, display = (match["display"], "block") if match["display"] else (match["inline"], "inline")
+        return convert(latex.strip(), display=display)
+
+    return _FORMULA.sub(drawn, markdown)
 
 
 def _read(path: Path):

@@ -45,6 +45,8 @@ class Notebook:
     minutes: dict[str, float]
     path: Path
     last: bool = False
+    cover: str = ""
+    """The figure that stands for it, by its slug."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def plan(
 
 
 def learner_copy(source: Path, target: Path) -> None:
-    """Write a notebook without its solutions and outputs."""
+    """Write a notebook without its solutions and outputs; answer cells and their checks stay."""
     notebook = json.loads(source.read_text(encoding="utf-8"))
     cells = [c for c in notebook["cells"] if "solution" not in c["metadata"].get("tags", [])]
     for cell in cells:

@@ -10,7 +10,7 @@ from cnninte_utils.claims import report
 from cnninte_utils.runs import Run
 from cnninte_utils.series import plan
 from cnninte_utils.series import run as runner
-from cnninte_utils.series.pages import write_pages
+from cnninte_utils.series.pages import with_formulas, write_pages
 
 
 @pytest.fixture
@@ -81,3 +81,36 @@ def test_pages_of_a_run_without_records_are_built_from_what_is_there(out, tmp_pa
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no run: expected executed notebooks"):
         write_pages(tmp_path)
+
+
+def test_formulas_become_mathml_and_code_stays():
+    page = with_formulas(
+        "Let $x_1$ be, as in `$HOME`,\n\n$$\\frac{a}{b}$$\n\n```text\n$5 and $6\n```\nfor 3 \\$."
+    )
+    assert page.startswith(
+        'Let <math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"><mrow><msub>'
+    )
+    assert "<mfrac><mi>a</mi><mi>b</mi></mfrac>" in page.replace("<mrow>", "").replace("</mrow>", "")
+    for code in ("`$HOME`", "$5 and $6", "3 \\$."):
+        assert code in page
+
+
+def test_formulas_of_all_notebooks_are_understood():
+    for path in (plan.project_dir() / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown":
+                for formula in re.findall(r"<math.*?</math>", with_formulas("".join(cell["source"]))):
+                    assert "\\" not in formula, (path.name, formula)
+                assert "$$" not in re.sub(r"```.*?```|`[^`]*`", "", with_formulas("".join(cell["source"])))
+
+
+def test_solutions_are_folded_and_notebooks_have_a_picture(out):
+    notebook = json.loads((out / "10_a.ipynb").read_text())
+    notebook["cells"][-1]["metadata"]["tags"] = ["solution"]
+    (out / "10_a.ipynb").write_text(json.dumps(notebook))
+    write_pages(out)
+    assert '<details class="solution"><summary>Solution</summary>' in (out / "10_a.html").read_text()
+    card = re.search(
+        r'<a class="card" href="10_a.html">(.*?)</a>', (out / "index.html").read_text(), re.DOTALL
+    )
+    assert 'src="figures/10_a.seed0.curve.png"' in card[1]
