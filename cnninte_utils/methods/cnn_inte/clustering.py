@@ -4,18 +4,26 @@ from collections.abc import Callable
 
 import numpy as np
 from sklearn.cluster import HDBSCAN, KMeans
+from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import KNeighborsClassifier
 
 from ... import checks
 
-__all__ = ["CLUSTERERS", "cluster"]
+__all__ = ["CLUSTERERS", "METRICS", "centers", "cluster", "nearest"]
+
+METRICS = ("euclidean", "cosine")
 
 _MAX_SAMPLE = 4_000
 _MIN_SHARE = 0.01
 
 
 def cluster(
-    points: np.ndarray, n_clusters: int, *, method: str = "kmeans", random_state: int = 0
+    points: np.ndarray,
+    n_clusters: int,
+    *,
+    method: str = "kmeans",
+    metric: str = "euclidean",
+    random_state: int = 0,
 ) -> np.ndarray:
     """Give every row of `points` the number of its cluster.
 
@@ -25,6 +33,8 @@ def cluster(
     n_clusters : int
         How many at most, for k-means; HDBSCAN finds its own number.
     method : {"kmeans", "hdbscan"}
+    metric : {"euclidean", "cosine"}
+        With the second every row is scaled to length 1 first, so that only its direction counts.
     random_state : int
 
     Returns
@@ -39,7 +49,25 @@ def cluster(
     at least 1 % of them, and five. The other rows join their nearest drawn row.
     """
     run = checks.choice("clusterer", method, CLUSTERERS)
-    return run(np.ascontiguousarray(points), n_clusters, random_state)
+    return run(np.ascontiguousarray(_scaled(points, metric)), n_clusters, random_state)
+
+
+def centers(points: np.ndarray, numbers: np.ndarray, *, metric: str = "euclidean") -> np.ndarray:
+    """Return the mean row of each cluster, (clusters, dimensions), numbered as :func:`cluster` does."""
+    points = _scaled(points, metric)
+    return np.stack([points[numbers == i].mean(axis=0) for i in range(numbers.max() + 1)])
+
+
+def nearest(points: np.ndarray, centers: np.ndarray, *, metric: str = "euclidean") -> np.ndarray:
+    """Return the number of the nearest center for every row of `points`: k-means's rule for new rows."""
+    return pairwise_distances_argmin(_scaled(points, metric), centers).astype(np.int32)
+
+
+def _scaled(points: np.ndarray, metric: str) -> np.ndarray:
+    if checks.choice("metric", metric, METRICS) == "euclidean":
+        return points
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return points / np.where(lengths > 0, lengths, 1)
 
 
 def _kmeans(points: np.ndarray, n_clusters: int, random_state: int) -> np.ndarray:

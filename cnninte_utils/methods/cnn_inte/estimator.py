@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ... import checks
 from ...datasets import Split
-from .clustering import cluster
+from .clustering import centers, cluster, nearest
 from .explanations import Explanation, Explanations, remaining_counts, separation_depths
 from .meta_learners import MetaTree
 
@@ -18,7 +18,12 @@ __all__ = ["CNNINTE", "cluster_factors", "cluster_ids"]
 
 
 def cluster_factors(
-    activations: np.ndarray, n_factors: int, *, clusterer: str = "kmeans", random_state: int = 0
+    activations: np.ndarray,
+    n_factors: int,
+    *,
+    clusterer: str = "kmeans",
+    metric: str = "euclidean",
+    random_state: int = 0,
 ) -> np.ndarray:
     """Divide the units of a layer into factors: first-level clustering, over the units.
 
@@ -27,6 +32,8 @@ def cluster_factors(
     activations : float array of shape (n, units)
     n_factors : int
         At most; HDBSCAN finds its own number.
+    clusterer, metric, random_state
+        As for :func:`~cnninte_utils.methods.cnn_inte.clustering.cluster`.
 
     Returns
     -------
@@ -37,7 +44,7 @@ def cluster_factors(
     ----------
     Liu, Wang, Matwin 2018, Algorithm 1, first level.
     """
-    return cluster(activations.T, n_factors, method=clusterer, random_state=random_state)
+    return cluster(activations.T, n_factors, method=clusterer, metric=metric, random_state=random_state)
 
 
 def cluster_ids(
@@ -46,6 +53,7 @@ def cluster_ids(
     n_ids: int,
     *,
     clusterer: str = "kmeans",
+    metric: str = "euclidean",
     random_state: int = 0,
 ) -> np.ndarray:
     """Cluster the instances within each factor: second level; cluster numbers are the IDs.
@@ -56,6 +64,8 @@ def cluster_ids(
     factor_of_unit : int array of shape (units,)
     n_ids : int
         Clusters in each factor at most; HDBSCAN finds its own number, and noise is the last ID.
+    clusterer, metric, random_state
+        As for :func:`~cnninte_utils.methods.cnn_inte.clustering.cluster`; factor f gets `random_state` + f.
 
     Returns
     -------
@@ -65,8 +75,9 @@ def cluster_ids(
     ----------
     Liu, Wang, Matwin 2018, Algorithm 1, second level.
     """
+    options = {"method": clusterer, "metric": metric}
     columns = [
-        cluster(activations[:, factor_of_unit == f], n_ids, method=clusterer, random_state=random_state + f)
+        cluster(activations[:, factor_of_unit == f], n_ids, random_state=random_state + f, **options)
         for f in range(factor_of_unit.max() + 1)
     ]
     return np.stack(columns, axis=1)
@@ -91,6 +102,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
     n_factors, n_ids : int
         Clusters of units, and of instances within each factor; HDBSCAN finds its own numbers.
     clusterer : {"kmeans", "hdbscan"}
+    unit_metric, instance_metric : {"euclidean", "cosine"}
+        Of the first and the second level of clustering; the paper does not say, and k-means is Euclidean.
     meta_learner : MetaTree or DecisionSet, optional
         By default ``MetaTree(max_depth=5, criterion="entropy", splits="ordered")``.
     summary : {"max", "mean"}
@@ -103,9 +116,13 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
+    seeds_ : int array of shape (3,)
+        Random states of the first level, of the second and of the forests; factor f adds f to the last two.
     factor_of_unit_ : int array of shape (units,)
     ids_ : int array of shape (n, factors)
         Of the training instances, from the clustering itself.
+    centers_ : list of float arrays of shape (ids, units of the factor)
+        The mean activation of each ID, factor by factor.
     labels_ : array of shape (n,)
         Of the training instances.
     meta_learner_ : fitted meta-learner
@@ -141,6 +158,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_ids=10,
         *,
         clusterer="kmeans",
+        unit_metric="euclidean",
+        instance_metric="euclidean",
         meta_learner=None,
         summary="max",
         n_trees=20,
@@ -151,6 +170,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.n_factors = n_factors
         self.n_ids = n_ids
         self.clusterer = clusterer
+        self.unit_metric = unit_metric
+        self.instance_metric = instance_metric
         self.meta_learner = meta_learner
         self.summary = summary
         self.n_trees = n_trees
@@ -173,17 +194,31 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         self
         """
         images, labels, activations = self._check(images, labels, activations)
-        rng = check_random_state(self.random_state)
-        seeds = rng.randint(2**31 - 10_000, size=3)
-        options = {"clusterer": self.clusterer}
-        self.factor_of_unit_ = cluster_factors(activations, self.n_factors, random_state=seeds[0], **options)
-        self.ids_ = cluster_ids(
-            activations, self.factor_of_unit_, self.n_ids, random_state=seeds[1], **options
+        self.seeds_ = check_random_state(self.random_state).randint(2**31 - 10_000, size=3)
+        of_units, of_ids, of_forests = self.seeds_
+        self.factor_of_unit_ = cluster_factors(
+            activations,
+            self.n_factors,
+            clusterer=self.clusterer,
+            metric=self.unit_metric,
+            random_state=of_units,
         )
+        self.ids_ = cluster_ids(
+            activations,
+            self.factor_of_unit_,
+            self.n_ids,
+            clusterer=self.clusterer,
+            metric=self.instance_metric,
+            random_state=of_ids,
+        )
+        self.centers_ = [
+            centers(activations[:, self.factor_of_unit_ == f], ids, metric=self.instance_metric)
+            for f, ids in enumerate(self.ids_.T)
+        ]
         self.labels_ = labels
         self._report_degenerate()
         self.fit_meta_learner()
-        self.forests_ = [self._forest(seeds[2] + f).fit(images, ids) for f, ids in enumerate(self.ids_.T)]
+        self.forests_ = [self._forest(of_forests + f).fit(images, ids) for f, ids in enumerate(self.ids_.T)]
         return self
 
     def fit_meta_learner(self):
@@ -199,6 +234,19 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "forests_")
         images = _pixels(images)
         return np.stack([forest.predict(images) for forest in self.forests_], axis=1)
+
+    def assign(self, activations):
+        """Return the IDs (n, factors) of new activations by the clusters themselves: the nearest centres.
+
+        It is what the forests of :meth:`transform` guess from the pixels. Activations as for :meth:`fit`.
+        """
+        check_is_fitted(self, "centers_")
+        activations = self._summarized(activations)
+        columns = [
+            nearest(activations[:, self.factor_of_unit_ == f], means, metric=self.instance_metric)
+            for f, means in enumerate(self.centers_)
+        ]
+        return np.stack(columns, axis=1)
 
     def predict(self, images):
         """Return the labels that the meta-learner gives to images."""
@@ -244,12 +292,16 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
 
     def _check(self, images, labels, activations):
-        images, labels, activations = _pixels(images), np.asarray(labels), np.asarray(activations)
+        images, labels, activations = _pixels(images), np.asarray(labels), self._summarized(activations)
         if not len(images) == len(labels) == len(activations) > 0:
             raise ValueError(
                 f"images, labels and activations must be equally many, "
                 f"got {len(images)}, {len(labels)} and {len(activations)}"
             )
+        return images, labels, activations
+
+    def _summarized(self, activations) -> np.ndarray:
+        activations = np.asarray(activations)
         if activations.ndim == 4:
             checks.choice("summary", self.summary, ("max", "mean"))
             activations = getattr(activations, self.summary)(axis=(1, 2))
@@ -258,7 +310,7 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"activations must be (n, units) or (n, height, width, units), got {activations.shape}"
             )
         checks.finite(activations=activations)
-        return images, labels, activations
+        return activations
 
     def _forest(self, random_state) -> RandomForestClassifier:
         return RandomForestClassifier(

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from cnninte_utils.methods.cnn_inte.clustering import CLUSTERERS, cluster
+from cnninte_utils.methods.cnn_inte.clustering import CLUSTERERS, centers, cluster, nearest
 
 
 @pytest.mark.parametrize("method", CLUSTERERS)
@@ -41,3 +41,35 @@ def test_more_rows_than_hdbscan_is_given():
 def test_unknown_clusterer_is_refused():
     with pytest.raises(ValueError, match="'dbscan': choose one of kmeans, hdbscan"):
         cluster(np.zeros((3, 1)), 2, method="dbscan")
+
+
+def test_cosine_sees_directions_only():
+    along = np.array([[1.0, 0.0], [100.0, 0.0], [0.0, 1.0], [0.0, 100.0]])
+    assert adjusted_rand_score([0, 0, 1, 1], cluster(along, 2, metric="cosine")) == 1
+    assert adjusted_rand_score([0, 0, 1, 1], cluster(along, 2)) < 1
+
+
+def test_cosine_leaves_silent_rows_in_one_place():
+    found = cluster(np.array([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [5.0, 0.0]]), 2, metric="cosine")
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_centers_are_means_and_new_rows_join_the_nearest():
+    points, numbers = np.array([[0.0, 0], [2, 0], [10, 4]]), np.array([0, 0, 1])
+    means = centers(points, numbers)
+    assert means.tolist() == [[1, 0], [10, 4]]
+    assert nearest(np.array([[5.0, 0], [7, 3], [-9, 0]]), means).tolist() == [0, 1, 0]
+    directions = centers(np.array([[3.0, 0], [0, 5]]), np.array([0, 1]), metric="cosine")
+    assert directions.tolist() == [[1, 0], [0, 1]]
+    assert nearest(np.array([[0.1, 0.0], [1, 9]]), directions, metric="cosine").tolist() == [0, 1]
+
+
+def test_k_means_puts_its_own_points_to_the_nearest_center():
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    found = cluster(points, 5)
+    assert np.mean(nearest(points, centers(points, found)) == found) > 0.98
+
+
+def test_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="unknown metric 'manhattan'"):
+        cluster(np.zeros((3, 1)), 2, metric="manhattan")

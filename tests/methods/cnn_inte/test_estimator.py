@@ -55,6 +55,7 @@ def test_equal_to_the_plain_script(digits):
         test_ids.append(forest.fit(train, ids[-1]).predict(test))
     tree = DecisionTreeClassifier(max_depth=5, criterion="entropy", random_state=0)
     tree.fit(np.stack(ids, 1), data.train.labels)
+    assert np.array_equal(inte.seeds_, seeds)
     assert np.array_equal(inte.ids_, np.stack(ids, 1))
     assert np.array_equal(inte.transform(data.test.images), np.stack(test_ids, 1))
     assert np.mean(inte.predict(data.test.images) == tree.predict(np.stack(test_ids, 1))) > 0.98
@@ -171,3 +172,25 @@ def test_bad_input_is_refused(digits, fitted):
         CNNINTE(summary="median").fit(images, labels, np.zeros((1_200, 2, 2, 3)))
     with pytest.raises(ValueError, match=r"labels \[11\] were not in the training set"):
         fitted.explain(data.test.images[0], 11)
+
+
+def test_assign_gives_k_means_own_ids(digits, fitted):
+    _, hidden = digits
+    assert np.mean(fitted.assign(hidden) == fitted.ids_) > 0.99
+    new = hidden[:50] + 1e-6
+    by_hand = []
+    for f in range(8):
+        own = fitted.factor_of_unit_ == f
+        kmeans = KMeans(10, n_init=10, random_state=fitted.seeds_[1] + f)
+        by_hand.append(kmeans.fit(np.ascontiguousarray(hidden[:, own])).predict(new[:, own]))
+    assert np.mean(fitted.assign(new) == np.stack(by_hand, axis=1)) > 0.99
+
+
+def test_metrics_change_factors_and_ids(digits):
+    data, hidden = digits
+    images, labels = data.train.images[:200], data.train.labels[:200]
+    cosine = CNNINTE(3, 4, unit_metric="cosine", instance_metric="cosine", n_trees=2, random_state=0)
+    cosine.fit(images, labels, hidden[:200])
+    factors = cluster_factors(hidden[:200], 3, metric="cosine", random_state=cosine.seeds_[0])
+    assert np.array_equal(cosine.factor_of_unit_, factors)
+    assert np.mean(cosine.assign(hidden[:200] * 7) == cosine.ids_) > 0.99
