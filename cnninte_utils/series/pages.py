@@ -57,9 +57,7 @@ def write_pages(folder: Path, out: Path | None = None) -> Path:
         seed = execution["parameters"].get("seed", 0)
         execution["figures"] = _figures(folder, execution)
         execution["cover"] = _cover(execution["figures"], covers.get(execution["notebook"], ""))
-        execution["is_first_seed"] = (
-            execution["parameters"].get("seed", 0) == first_seed[execution["notebook"]]
-        )
+        execution["is_first_seed"] = seed == first_seed.setdefault(execution["notebook"], seed)
         if (folder / f"{execution['name']}.ipynb").is_file():
             _write_notebook_page(folder, out, execution)
     if not (out.exists() and out.samefile(folder)):
