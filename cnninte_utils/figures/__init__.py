@@ -1,14 +1,19 @@
 """Every drawing of the series: functions take arrays and axes, draw, and return the axes or figure."""
 
 from .cnn_inte import (
+    ID_COLORS,
     accuracy_by_depth,
+    block_diagram,
     factor_clusters,
     hypothesis_grid,
+    id_cells,
     instance_table,
+    layer_stack,
     score_distributions,
     separability_map,
     separation_bars,
     signed_maps,
+    sliding_filter,
     tree_diagram,
 )
 from .common import (
@@ -47,5 +52,12 @@ from .group_norms import (
     loss_terms,
     unit_ball,
 )
-from .layers import difference_by_depth, embedding_grid, embedding_scatter, hit_by_depth, hit_by_epoch
+from .layers import (
+    difference_by_depth,
+    embedding_grid,
+    embedding_scatter,
+    hit_by_depth,
+    hit_by_epoch,
+    price_intervals,
+)
 from .units import image_grid, mosaic, mosaic_row, similarity_by_layer, strongest_images, tiles

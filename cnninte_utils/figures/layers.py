@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from .common import CLASS_COLORS
 
 NETWORK_COLORS = {"alexnet": "#0072B2", "vgg19": "#D55E00"}
+NETWORK_MARKERS = {"alexnet": "o", "vgg19": "s"}
 
 
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, *, title: str = "") -> Axes:
@@ -96,6 +97,30 @@ def difference_by_depth(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.errorbar(frame["depth"], frame["difference"], yerr=error, fmt="o", color="#009E73", capsize=4)
     ax.axhline(0, color="0.5", lw=1)
     ax.set(xlabel="layer", ylabel="difference of the hits", xticks=frame["depth"])
+    return ax
+
+
+def price_intervals(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw what slips cost, a row for each, a mark with its interval for each network.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns slip, network, price, low, high, in points of accuracy; positive where accuracy is lost.
+    """
+    slips, networks = list(frame["slip"].unique()), list(frame["network"].unique())
+    for i, network in enumerate(networks):
+        rows = frame[frame["network"] == network]
+        height = [slips.index(slip) + 0.24 * (i - (len(networks) - 1) / 2) for slip in rows["slip"]]
+        ax.errorbar(
+            rows["price"], height, xerr=[rows["price"] - rows["low"], rows["high"] - rows["price"]],
+            fmt=NETWORK_MARKERS.get(network, "D"), color=NETWORK_COLORS.get(network, "0.3"),
+            capsize=3, label=network,
+        )  # fmt: skip
+    ax.axvline(0, color="0.5", lw=1)
+    ax.set_yticks(range(len(slips)), slips)
+    ax.set(xlabel="points of accuracy lost", ylim=(len(slips) - 0.5, -0.5))
+    ax.legend(fontsize=9)
     return ax
 
 

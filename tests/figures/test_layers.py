@@ -116,6 +116,20 @@ def test_differences_have_their_intervals(ax):
     assert [segment[:, 1].tolist() for segment in bars] == [[-0.1, 0.1], [0.2, 0.5]]
 
 
+def test_prices_stand_in_the_row_of_their_slip_with_their_intervals(ax):
+    rows = [("pixels", "alexnet", 5.0, 3.0, 8.0), ("pixels", "vgg19", 2.0, 1.0, 3.0)]
+    rows += [("dropout", "vgg19", 0.5, -0.5, 1.0)]
+    frame = pd.DataFrame(rows, columns=["slip", "network", "price", "low", "high"])
+    figures.price_intervals(frame, ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["pixels", "dropout"]
+    alexnet, vgg19 = ax.containers
+    assert alexnet.lines[0].get_xdata().tolist() == [5.0]
+    assert vgg19.lines[0].get_xydata().tolist() == [[2.0, 0.12], [0.5, 1.12]]
+    bars = vgg19.lines[2][0].get_segments()
+    assert [segment[:, 0].tolist() for segment in bars] == [[1.0, 3.0], [-0.5, 1.0]]
+    assert ax.get_ylim() == (1.5, -0.5)  # the first row on top
+
+
 def test_hit_by_epoch_draws_both_quantities_for_every_variant():
     figure, axes = plt.subplots(1, 2)
     frame = pd.DataFrame(
