@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from keras import ops
 
 from .. import checks
 from .lookup import images_at_once
 
-__all__ = ["compiled", "vector_jacobian_product", "vjp"]
+__all__ = ["compiled", "in_batches", "pull_back", "vector_jacobian_product", "vjp"]
 
 
 def vector_jacobian_product(
@@ -41,14 +42,32 @@ def vector_jacobian_product(
         raise ValueError(
             f"there must be one cotangent for each image, got {len(cotangents)} for {len(images)}"
         )
-    at_once = images_at_once(model, keeps_all=True)
+    return in_batches(lambda x, v: vjp(lambda x: model(x, training=False), x, v), model, images, cotangents)
+
+
+def in_batches(function: Callable, model: keras.Model, *arrays: np.ndarray, copies: int = 1):
+    """Compute a function of images and what goes with each, so many at once as a gradient has memory for.
+
+    Parameters
+    ----------
+    function : callable
+        Tensors → tensor, or → tuple of tensors; one row for each image.
+    model : keras.Model
+        Whose layers' outputs are kept meanwhile.
+    *arrays : ndarrays of shape (n, ...)
+    copies : int
+        How many times over they are kept.
+
+    Returns
+    -------
+    ndarray of shape (n, ...), or tuple of them
+    """
+    at_once = max(1, images_at_once(model, keeps_all=True) // copies)
     parts = []
-    for start in range(0, len(images), at_once):
-        some = slice(start, start + at_once)
-        x, v = keras.ops.convert_to_tensor(images[some]), keras.ops.convert_to_tensor(cotangents[some])
-        parts.append(map(keras.ops.convert_to_numpy, vjp(lambda x: model(x, training=False), x, v)))
-    outputs, gradients = zip(*parts, strict=True)
-    return np.concatenate(outputs), np.concatenate(gradients)
+    for start in range(0, len(arrays[0]), at_once):
+        found = function(*(ops.convert_to_tensor(array[start : start + at_once]) for array in arrays))
+        parts.append(keras.tree.map_structure(ops.convert_to_numpy, found))
+    return keras.tree.map_structure(lambda *rows: np.concatenate(rows), *parts)
 
 
 def vjp(function: Callable, x, v) -> tuple:
@@ -59,7 +78,14 @@ def vjp(function: Callable, x, v) -> tuple:
     function : callable
         Tensor → tensor, in Keras operations.
     """
-    return _on_backend({"tensorflow": _vjp_tensorflow, "jax": _vjp_jax, "torch": _vjp_torch})(function, x, v)
+    outputs, pull = pull_back(function, x)
+    return outputs, pull(v)
+
+
+def pull_back(function: Callable, x) -> tuple:
+    r"""Return :math:`f(x)` and the function :math:`v \mapsto J(x)^T v`, for a tensor x of the backend."""
+    backends = {"tensorflow": _pull_tensorflow, "jax": _pull_jax, "torch": _pull_torch}
+    return _on_backend(backends)(function, x)
 
 
 def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
@@ -79,7 +105,7 @@ def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
         return jax.jit(function)
 
     run = _on_backend({"tensorflow": tensorflow, "jax": jax, "torch": lambda: function})()
-    return lambda x: keras.ops.convert_to_numpy(run(keras.ops.convert_to_tensor(x)))
+    return lambda x: ops.convert_to_numpy(run(ops.convert_to_tensor(x)))
 
 
 def _on_backend(implementations: dict[str, Callable]) -> Callable:
@@ -89,25 +115,25 @@ def _on_backend(implementations: dict[str, Callable]) -> Callable:
     return implementations[backend]
 
 
-def _vjp_tensorflow(function, x, v):
+def _pull_tensorflow(function, x):
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
         outputs = function(x)
-    return outputs, tape.gradient(outputs, x, output_gradients=v)
+    return outputs, lambda v: tape.gradient(outputs, x, output_gradients=v)
 
 
-def _vjp_jax(function, x, v):
+def _pull_jax(function, x):
     import jax
 
-    outputs, pull_back = jax.vjp(function, x)
-    return outputs, pull_back(v)[0]
+    outputs, pull = jax.vjp(function, x)
+    return outputs, lambda v: pull(v)[0]
 
 
-def _vjp_torch(function, x, v):
+def _pull_torch(function, x):
     import torch
 
     x = x.detach().requires_grad_()
     outputs = function(x)
-    return outputs.detach(), torch.autograd.grad(outputs, x, v)[0]
+    return outputs.detach(), lambda v: torch.autograd.grad(outputs, x, v, retain_graph=True)[0]

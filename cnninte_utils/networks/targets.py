@@ -1,0 +1,126 @@
+"""What is explained: the logit of a class, or a combination of logits."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from .. import checks
+from .activations import predict
+
+__all__ = ["OUTPUTS", "cotangents", "logits", "prepared", "scores"]
+
+OUTPUTS = ("logit", "probability")
+
+
+def logits(model: keras.Model) -> keras.Model:
+    """Return the model without the softmax at its end; weights are shared, the model is not altered.
+
+    Gradients through a softmax vanish where the network is sure and mix the classes, and relevance through
+    it is not well defined. A model without a softmax is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If the model has not one input and one output of shape (n, classes).
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise ValueError(f"{model.name} must take one array of images and put out (n, classes)")
+    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+    last = next(op for op in functional.operations if op.output is model.outputs[0])
+    if isinstance(last, keras.layers.Softmax):
+        return keras.Model(model.inputs, last.input, name=model.name)
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        return functional
+    if not isinstance(last, keras.layers.Dense):
+        return keras.Model(model.inputs, last.input, name=model.name)
+    linear = keras.layers.Dense(last.units, use_bias=last.use_bias, name=last.name)
+    output = linear(last.input)
+    linear.set_weights(last.get_weights())
+    return keras.Model(model.inputs, output, name=model.name)
+
+
+def cotangents(targets: np.ndarray, n_images: int, n_classes: int) -> np.ndarray:
+    r"""Return the vectors :math:`v` such that :math:`v \cdot f(x)` is what is explained of each image.
+
+    Parameters
+    ----------
+    targets : int array of shape (n_images,), or float array of shape (n_images, n_classes)
+        The class of each image, or the vectors themselves: 1 and -1 explain the difference of two logits.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_classes), float32
+
+    Raises
+    ------
+    ValueError
+        If the targets are neither, not finite, or there is no such class.
+
+    Examples
+    --------
+    >>> cotangents([2, 0], 2, 3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    targets = np.asarray(targets)
+    if targets.shape == (n_images,) and np.issubdtype(targets.dtype, np.integer):
+        if targets.min() < 0 or targets.max() >= n_classes:
+            raise ValueError(f"targets must be classes from 0 to {n_classes - 1}, got {targets.tolist()}")
+        return np.eye(n_classes, dtype=np.float32)[targets]
+    if targets.shape != (n_images, n_classes) or not np.issubdtype(targets.dtype, np.floating):
+        raise ValueError(
+            f"targets must be {n_images} whole numbers, the classes, or floats of shape "
+            f"({n_images}, {n_classes}), got {targets.dtype} {targets.shape}"
+        )
+    checks.finite(targets=targets)
+    return targets.astype(np.float32)
+
+
+def prepared(
+    model: keras.Model, images: np.ndarray, targets: np.ndarray
+) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Return the model up to its logits, the images as float32, and the cotangents.
+
+    Raises
+    ------
+    ValueError
+        As :func:`logits` and :func:`cotangents`; if the images do not fit or are not in [0, 1].
+    """
+    model = logits(model)
+    images = checks.images(images, model.input_shape[1:])
+    return model, images, cotangents(targets, len(images), model.output_shape[1])
+
+
+def scores(
+    model: keras.Model | Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    output: str = "logit",
+) -> np.ndarray:
+    """Return the number that is explained of each image.
+
+    Parameters
+    ----------
+    model : keras.Model, or callable
+        A callable (n, height, width, channels) → (n, classes) is any classifier, of which nothing else need
+        be known; what it puts out is taken as it is.
+    images : float array of shape (n, height, width, channels), in [0, 1]
+    targets : int array of shape (n,), or float array of shape (n, classes)
+    output : {"logit", "probability"}
+        Of a network.
+
+    Returns
+    -------
+    ndarray of shape (n,), float32
+    """
+    checks.choice("output", output, OUTPUTS)
+    if isinstance(model, keras.Model):
+        found = predict(logits(model), images)
+        found = softmax(found, axis=1) if output == "probability" else found
+    else:
+        found = np.asarray(model(checks.images(images)))
+    if found.ndim != 2 or len(found) != len(images):
+        raise ValueError(f"expected a row of outputs for each of {len(images)} images, got {found.shape}")
+    return (found * cotangents(targets, *found.shape)).sum(axis=1).astype(np.float32)

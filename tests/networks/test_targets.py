@@ -1,0 +1,84 @@
+"""What is explained: the logits under a softmax, of a class or a combination of classes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from scipy.special import softmax
+
+from cnninte_utils.networks import activations, targets
+
+IMAGES = np.random.default_rng(0).random((4, 3, 3, 1), np.float32)
+
+
+def classifier(end):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((3, 3, 1))
+    x = layers.Flatten()(image)
+    if end == "dense":
+        return keras.Model(image, layers.Dense(3, activation="softmax", name="fc")(x))
+    x = layers.Dense(3, name="fc")(x)
+    if end == "none":
+        return keras.Model(image, x)
+    return keras.Model(image, (layers.Softmax() if end == "layer" else layers.Activation("softmax"))(x))
+
+
+@pytest.mark.parametrize("end", ["layer", "activation", "dense", "none"])
+def test_logits_are_what_the_softmax_takes(end):
+    model = classifier(end)
+    kernel, bias = model.get_layer("fc").get_weights()
+    expected = IMAGES.reshape(4, 9) @ kernel + bias
+    np.testing.assert_allclose(activations.predict(targets.logits(model), IMAGES), expected, atol=1e-6)
+    outputs = activations.predict(model, IMAGES)
+    np.testing.assert_allclose(outputs, expected if end == "none" else softmax(expected, 1), atol=1e-6)
+
+
+def test_logits_of_a_sequential_model():
+    model = keras.Sequential(
+        [keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
+    logits = activations.predict(targets.logits(model), IMAGES)
+    np.testing.assert_allclose(softmax(logits, 1), activations.predict(model, IMAGES), atol=1e-6)
+
+
+def test_scores_of_networks_and_of_any_function():
+    model = classifier("layer")
+    probabilities = activations.predict(model, IMAGES)
+    classes = np.array([0, 2, 1, 1])
+    logits = activations.predict(targets.logits(model), IMAGES)
+    np.testing.assert_allclose(targets.scores(model, IMAGES, classes), logits[range(4), classes], atol=1e-6)
+    difference = np.tile(np.float32([1, 0, -1]), (4, 1))
+    np.testing.assert_allclose(
+        targets.scores(model, IMAGES, difference), logits[:, 0] - logits[:, 2], atol=1e-6
+    )
+    found = targets.scores(model, IMAGES, classes, output="probability")
+    np.testing.assert_allclose(found, probabilities[range(4), classes], atol=1e-6)
+    as_function = targets.scores(lambda x: activations.predict(model, x), IMAGES, classes)
+    np.testing.assert_allclose(as_function, found, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.array([0, 1, 2, 3]), "classes from 0 to 2, got"),
+        (np.array([0, -1, 2, 1]), "classes from 0 to 2, got"),
+        (np.array([0, 1]), "must be 4 whole numbers"),
+        (np.array([0.0, 1, 2, 1]), r"got float64 \(4,\)"),
+        (np.ones((4, 2)), r"floats of shape \(4, 3\)"),
+        (np.full((4, 3), np.nan), "targets must be finite"),
+        (np.ones((4, 3), int), r"got int64 \(4, 3\)"),
+    ],
+)
+def test_bad_targets_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        targets.cotangents(wrong, 4, 3)
+
+
+def test_what_is_not_a_classifier_is_refused():
+    image = keras.Input((3, 3, 1))
+    with pytest.raises(ValueError, match="must take one array of images and put out"):
+        targets.logits(keras.Model(image, layers.Conv2D(2, 1)(image)))
+    with pytest.raises(ValueError, match="a row of outputs for each of 4 images"):
+        targets.scores(lambda x: np.ones(4), IMAGES, np.zeros(4, int))
+    with pytest.raises(ValueError, match="unknown output 'odds': choose one of logit, probability"):
+        targets.scores(classifier("none"), IMAGES, np.zeros(4, int), output="odds")
