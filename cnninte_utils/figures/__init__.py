@@ -60,4 +60,13 @@ from .layers import (
     hit_by_epoch,
     price_intervals,
 )
-from .units import image_grid, mosaic, mosaic_row, similarity_by_layer, strongest_images, tiles
+from .units import (
+    image_grid,
+    large_blocks,
+    mosaic,
+    mosaic_row,
+    preferred_images,
+    similarity_by_layer,
+    strongest_images,
+    tiles,
+)

@@ -13,7 +13,7 @@ from .. import checks
 from .common import show_image, tiled
 
 NORMALIZATIONS = ("unit", "layer")
-_DEAD, _WHITE = 0.85, 0.995
+_SILENT, _WHITE = 0.85, 0.995
 
 
 def mosaic(
@@ -27,7 +27,7 @@ def mosaic(
 ) -> Axes:
     """Draw the reconstructions of a layer as one block for each unit.
 
-    Grey is zero; brighter and darker are positive and negative, colour by colour. Dead units, whose
+    Grey is zero; brighter and darker are positive and negative, colour by colour. Silent units, whose
     reconstruction is zero everywhere, are crossed out.
 
     Parameters
@@ -44,13 +44,13 @@ def mosaic(
     block_size : int, optional
         Pixels of a block's side: larger blocks are averaged down to it, by a whole factor.
     """
-    blocks, is_dead = tiles(reconstructions, normalize=normalize, block_size=block_size)
+    blocks, is_silent = tiles(reconstructions, normalize=normalize, block_size=block_size)
     order = np.arange(len(blocks)) if order is None else np.asarray(order)
-    blocks, is_dead = blocks[order], is_dead[order]
+    blocks, is_silent = blocks[order], is_silent[order]
     columns = columns or int(np.ceil(np.sqrt(len(blocks))))
     height, width = blocks.shape[1:3]
     ax.imshow(tiled(blocks, columns), interpolation="antialiased")
-    for place in np.flatnonzero(is_dead):
+    for place in np.flatnonzero(is_silent):
         top, left = (place // columns) * (height + 1), (place % columns) * (width + 1)
         ax.plot([left, left + width - 1], [top, top + height - 1], color="0.5", lw=0.6)
     ax.set_axis_off()
@@ -67,19 +67,19 @@ def tiles(
     Returns
     -------
     blocks : float array of shape (units, height, width, channels), in [0, 1]
-    is_dead : bool array of shape (units,)
+    is_silent : bool array of shape (units,)
     """
     checks.choice("normalize", normalize, NORMALIZATIONS)
     blocks = reconstructions if block_size is None else _shrunk(reconstructions, block_size)
     magnitudes = np.abs(blocks)
     largest = magnitudes.max(axis=(1, 2, 3), keepdims=True)
-    is_dead = largest.ravel() == 0
+    is_silent = largest.ravel() == 0
     scale = np.quantile(magnitudes, _WHITE, axis=(1, 2, 3), keepdims=True)
     scale = np.where(scale > 0, scale, largest)
     scale = scale if normalize == "unit" else scale.max(keepdims=True)
     blocks = np.clip(0.5 + 0.5 * blocks / np.where(scale > 0, scale, 1), 0, 1)
-    blocks[is_dead] = _DEAD
-    return blocks, is_dead
+    blocks[is_silent] = _SILENT
+    return blocks, is_silent
 
 
 def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
@@ -100,9 +100,55 @@ def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -
     axes.flat[0].set_title("image")
     for ax, (name, reconstructions) in zip(axes.flat[1:], layers.items(), strict=False):
         mosaic(reconstructions, ax, **options)
-        n_dead = int((np.abs(reconstructions).max(axis=(1, 2, 3)) == 0).sum())
-        dead = f", {n_dead} dead" if n_dead else ""
-        ax.set_title(f"{name}\n{len(reconstructions)} units{dead}", fontsize=10)
+        n_silent = int((np.abs(reconstructions).max(axis=(1, 2, 3)) == 0).sum())
+        silent = f", {n_silent} silent here" if n_silent else ""
+        ax.set_title(f"{name}\n{len(reconstructions)} units{silent}", fontsize=11)
+    return figure
+
+
+def large_blocks(rows: Mapping[str, tuple[Sequence[int], np.ndarray]], *, size: float = 2.0) -> Figure:
+    """Draw a few units' reconstructions large, row by row, each scaled by itself.
+
+    Parameters
+    ----------
+    rows : mapping of str to (units, reconstructions)
+        Name of the row → the units' numbers and their reconstructions (units, height, width, 3), signed.
+    size : float
+        Of a block, in inches.
+    """
+    n_columns = max(len(units) for units, _ in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), n_columns, figsize=(size * n_columns, (size + 0.18) * len(rows)), squeeze=False
+    )
+    for line, (name, (units, reconstructions)) in zip(axes, rows.items(), strict=True):
+        blocks, _ = tiles(reconstructions)
+        for ax, unit, block in zip(line, units, blocks, strict=False):
+            show_image(ax, block).set_title(f"unit {unit}", fontsize=10, pad=2)
+            ax.images[0].set_interpolation("bilinear")
+        line[0].set_ylabel(name, fontsize=11)
+        for ax in line[len(units) :]:
+            ax.set_axis_off()
+    return figure
+
+
+def preferred_images(rows: Mapping[str, np.ndarray], columns: Sequence[str]) -> Figure:
+    """Draw images that units like, a row for each unit.
+
+    Parameters
+    ----------
+    rows : mapping of str to array of shape (k, height, width, 3), in [0, 1]
+    columns : sequence of k str
+        What stands over the images; empty for none.
+    """
+    figure, axes = plt.subplots(
+        len(rows), len(columns), figsize=(1.45 * len(columns), 1.5 * len(rows) + 0.3), squeeze=False
+    )
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(line, images, strict=True):
+            show_image(ax, image)
+        line[0].set_ylabel(name, fontsize=10)
+    for ax, title in zip(axes[0], columns, strict=True):
+        ax.set_title(title, fontsize=10)
     return figure
 
 

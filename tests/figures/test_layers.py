@@ -16,15 +16,15 @@ def ax():
 
 
 def blocks():
-    """Three units: one positive corner, one negative corner of half the size, one dead."""
+    """Three units: one positive corner, one negative corner of half the size, one silent."""
     result = np.zeros((3, 4, 4, 3), np.float32)
     result[0, 0, 0], result[1, 3, 3] = 2.0, -1.0
     return result
 
 
 def test_tiles_scale_by_unit_or_by_layer_with_grey_at_zero():
-    by_unit, is_dead = tiles(blocks())
-    assert is_dead.tolist() == [False, False, True]
+    by_unit, is_silent = tiles(blocks())
+    assert is_silent.tolist() == [False, False, True]
     assert by_unit[0, 0, 0].tolist() == [1, 1, 1]
     assert by_unit[1, 3, 3].tolist() == [0, 0, 0]
     assert by_unit[0, 1, 1].tolist() == [0.5, 0.5, 0.5]
@@ -41,23 +41,45 @@ def test_large_blocks_are_averaged_down():
     assert shrunk[1, 1, 1, 0] == pytest.approx(0.25)  # -1/4 against 2/4
 
 
-def test_mosaic_places_blocks_in_order_and_crosses_out_the_dead(ax):
+def test_mosaic_places_blocks_in_order_and_crosses_out_the_silent(ax):
     figures.mosaic(blocks(), ax, order=[2, 1, 0], columns=2)
     canvas = ax.images[0].get_array()
     assert canvas.shape == (10, 10, 3)  # two rows and columns of 4 + 1
     assert canvas[5, 0].tolist() == [1, 1, 1]  # unit 0, third in order, starts the second row
     assert canvas[3, 8].tolist() == [0, 0, 0]  # unit 1, second, its last corner
     (line,) = ax.lines
-    assert line.get_xydata().tolist() == [[0, 0], [3, 3]]  # the dead one is first
+    assert line.get_xydata().tolist() == [[0, 0], [3, 3]]  # the silent one is first
 
 
-def test_mosaic_row_says_how_many_units_and_how_many_are_dead():
+def test_mosaic_row_says_how_many_units_and_how_many_are_silent():
     figure = figures.mosaic_row(np.zeros((4, 4, 3)), {"conv1": blocks(), "conv2": blocks()[:2]})
     assert [ax.get_title() or ax.get_title("left") for ax in figure.axes][:3] == [
         "image",
-        "conv1\n3 units, 1 dead",
+        "conv1\n3 units, 1 silent here",
         "conv2\n2 units",
     ]
+    plt.close(figure)
+
+
+def test_large_blocks_stand_in_the_row_of_their_name_under_their_number():
+    figure = figures.large_blocks({"conv1\nguided": ([0, 7], blocks()[:2]), "conv2": ([3], -blocks()[:1])})
+    axes = np.array(figure.axes).reshape(2, 2)
+    assert [ax.get_title() or ax.get_title("left") for ax in axes.flat] == ["unit 0", "unit 7", "unit 3", ""]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["conv1\nguided", "conv2"]
+    assert axes[0, 0].images[0].get_array()[0, 0].tolist() == [1, 1, 1]
+    assert axes[0, 1].images[0].get_array()[3, 3].tolist() == [0, 0, 0]  # each by itself
+    assert axes[1, 0].images[0].get_array()[0, 0].tolist() == [0, 0, 0]
+    plt.close(figure)
+
+
+def test_preferred_images_have_a_row_for_each_unit():
+    pictures = np.random.default_rng(0).random((2, 3, 4, 4, 3))
+    rows = {"u1": pictures[0], "u2": pictures[1]}
+    figure = figures.preferred_images(rows, ["climbed", "", "best"])
+    axes = np.array(figure.axes).reshape(2, 3)
+    assert np.array_equal(axes[1, 2].images[0].get_array(), pictures[1, 2])
+    assert [ax.get_title() or ax.get_title("left") for ax in axes[0]] == ["climbed", "", "best"]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["u1", "u2"]
     plt.close(figure)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ... import checks
 from ...networks.activations import layer_output
@@ -21,6 +22,7 @@ def maximize(
     step_size: float = 0.02,
     decay: float = 0.01,
     max_shift: int = 2,
+    blur: float = 0.0,
     random_state: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Climb from grey noise towards an image that a unit responds to, for several units at once.
@@ -28,7 +30,8 @@ def maximize(
     .. math:: x^* = \arg\max_x \; a_u(x) - \lambda \lVert x - \tfrac12 \rVert^2
 
     with :math:`a_u` the mean of the unit's feature map. Steps go along the gradient divided by its root
-    mean square; the image is shifted at random before each, which keeps single pixels from running away.
+    mean square; the image is shifted at random before each, which keeps single pixels from running away, and
+    the gradient may be blurred, which keeps the finest patterns from taking over.
 
     Parameters
     ----------
@@ -43,6 +46,8 @@ def maximize(
         Share of the distance to grey that is lost in each step: the penalty.
     max_shift : int
         Pixels.
+    blur : float
+        Standard deviation, in pixels, of the Gaussian by which each gradient is smoothed; 0 for none.
     random_state : int
 
     Returns
@@ -58,7 +63,8 @@ def maximize(
 
     References
     ----------
-    Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network". Wang, Liu 2024, eq. 1.
+    Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network". Wang, Liu 2024, eq. 1. The
+    regularisation: Yosinski et al. 2015, "Understanding Neural Networks Through Deep Visualization".
     """
     objective = keras.Model(model.inputs, layer_output(model, layer, "mean"))
     n_units = objective.output_shape[-1]
@@ -73,6 +79,8 @@ def maximize(
         outputs, gradients = vector_jacobian_product(objective, np.roll(images, shift, (1, 2)), cotangents)
         reached[step] = outputs[np.arange(len(units)), units]
         gradients = np.roll(gradients, tuple(-s for s in shift), (1, 2))
+        if blur:
+            gradients = gaussian_filter(gradients, blur, axes=(1, 2))
         size = np.sqrt((gradients**2).mean(axis=(1, 2, 3), keepdims=True))
         images += step_size * gradients / np.where(size > 0, size, 1)
         images = np.clip(images - decay * (images - 0.5), 0, 1)

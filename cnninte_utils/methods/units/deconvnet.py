@@ -96,27 +96,38 @@ def reconstruct_unit(
     model: keras.Model,
     images: np.ndarray,
     layer: str,
-    unit: int,
+    unit: int | Sequence[int],
     *,
     rule: str = "deconvnet",
     seed: str = "peak",
     lrn: str = "identity",
 ) -> np.ndarray:
-    """Project one unit's feature maps of several images back to pixels; otherwise as :func:`reconstruct`.
+    """Project a unit's feature maps of several images back to pixels; otherwise as :func:`reconstruct`.
 
     Parameters
     ----------
     images : float array of shape (n, height, width, channels), in [0, 1]
+    unit : int, or sequence of n ints
+        One for all images, or one for each.
 
     Returns
     -------
     ndarray of shape (n, height, width, channels), float32
+
+    Raises
+    ------
+    ValueError
+        If there are neither one unit nor one for each image; otherwise as :func:`reconstruct`.
     """
-    checks.units([unit], _n_units(model, layer))
+    units = checks.units(np.atleast_1d(unit), _n_units(model, layer))
+    if len(units) not in (1, len(images)):
+        raise ValueError(f"one unit or one for each of {len(images)} images needed, got {len(units)}")
+    units = np.broadcast_to(units, len(images))
     at_once = images_at_once(model, keeps_all=True)
-    parts = [images[start : start + at_once] for start in range(0, len(images), at_once)]
-    reconstructed = [_projection(model, x, layer, rule, seed, lrn)(np.full(len(x), unit)) for x in parts]
-    return np.concatenate(reconstructed)
+    parts = [slice(start, start + at_once) for start in range(0, len(images), at_once)]
+    return np.concatenate(
+        [_projection(model, images[part], layer, rule, seed, lrn)(units[part]) for part in parts]
+    )
 
 
 def _projection(model, images, layer, rule, seed, lrn) -> Callable[[np.ndarray], np.ndarray]:

@@ -37,6 +37,19 @@ def test_decay_pulls_towards_grey_and_the_seed_decides(model):
     assert not np.array_equal(again, other)
 
 
+def test_blur_takes_the_finest_patterns_out(model):
+    def roughness(image):
+        return np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean()
+
+    sharp, smooth = (maximize(model, "relu", [2], steps=40, blur=b)[0][0] for b in (0.0, 1.5))
+    assert roughness(smooth) < 0.7 * roughness(sharp)
+    # a unit that likes all pixels bright has the same gradient everywhere, which no blur changes
+    for one, other in zip(
+        *(maximize(model, "conv", [0], steps=3, max_shift=0, blur=b) for b in (0, 1e-3)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_unknown_layers_and_units_are_refused(model):
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         maximize(model, "conv9", [0])

@@ -188,8 +188,16 @@ def test_one_unit_in_many_images_is_the_same_as_image_by_image():
         together = deconvnet.reconstruct_unit(model, images, "conv3", 2, seed=seed)
         alone = [deconvnet.reconstruct(model, image, "conv3", [2], seed=seed)[0] for image in images]
         np.testing.assert_allclose(together, alone, atol=1e-6)
+    each = deconvnet.reconstruct_unit(model, images, "conv3", [2, 5, 2])
+    alone = [
+        deconvnet.reconstruct(model, x, "conv3", [u], seed="peak")[0]
+        for x, u in zip(images, [2, 5, 2], strict=True)
+    ]
+    np.testing.assert_allclose(each, alone, atol=1e-6)
     with pytest.raises(ValueError, match=r"units must be between 0 and 37, got \[1000\]"):
         deconvnet.reconstruct_unit(model, images, "conv3", 1_000)
+    with pytest.raises(ValueError, match="one unit or one for each of 3 images needed, got 2"):
+        deconvnet.reconstruct_unit(model, images, "conv3", [1, 2])
 
 
 def test_dense_layers_are_reversed_too():
