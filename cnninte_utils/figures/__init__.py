@@ -54,10 +54,11 @@ from .group_norms import (
 )
 from .layers import (
     difference_by_depth,
+    difference_by_epoch,
     embedding_grid,
     embedding_scatter,
     hit_by_depth,
-    hit_by_epoch,
+    neighbor_links,
     price_intervals,
 )
 from .units import (

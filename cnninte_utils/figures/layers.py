@@ -8,11 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.spatial.distance import cdist
 
 from .common import CLASS_COLORS
 
 NETWORK_COLORS = {"alexnet": "#0072B2", "vgg19": "#D55E00"}
 NETWORK_MARKERS = {"alexnet": "o", "vgg19": "s"}
+_OWN_KIND, _OTHER_KIND = "#009E73", "#B2182B"
 
 
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, *, title: str = "") -> Axes:
@@ -92,7 +94,7 @@ def hit_by_depth(
 
 
 def difference_by_depth(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw a paired difference against depth with its interval, as :func:`.qdv.compare` gives it."""
+    """Draw a paired difference against depth with its interval, as :func:`.neighborhood.compare` gives it."""
     error = [frame["difference"] - frame["low"], frame["high"] - frame["difference"]]
     ax.errorbar(frame["depth"], frame["difference"], yerr=error, fmt="o", color="#009E73", capsize=4)
     ax.axhline(0, color="0.5", lw=1)
@@ -124,19 +126,46 @@ def price_intervals(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def hit_by_epoch(frame: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
-    """Draw accuracy and neighbourhood hit of variants against training epochs.
+def difference_by_epoch(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw how two variants differ, in hit and in accuracy, against training epochs, with intervals.
 
     Parameters
     ----------
     frame : DataFrame
-        Columns epoch, variant, accuracy, nh.
+        Columns epoch, measure, difference, low, high.
     """
-    for ax, column, label in zip(
-        axes, ("nh", "accuracy"), ("neighbourhood hit, last layer", "validation accuracy"), strict=True
-    ):
-        for variant, rows in frame.groupby("variant", sort=False):
-            ax.plot(rows["epoch"], rows[column], marker="o", label=variant)
-        ax.set(xlabel="training epochs", ylabel=label, xticks=sorted(frame["epoch"].unique()))
-        ax.legend(fontsize=8)
-    return axes
+    epochs = sorted(frame["epoch"].unique())
+    measures = list(frame["measure"].unique())
+    for i, (name, rows) in enumerate(frame.groupby("measure", sort=False)):
+        place = [epochs.index(epoch) + 0.16 * (i - (len(measures) - 1) / 2) for epoch in rows["epoch"]]
+        error = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+        ax.errorbar(place, rows["difference"], yerr=error, fmt="os^"[i % 3], capsize=4, label=name)
+    ax.axhline(0, color="0.5", lw=1)
+    ax.set_xticks(range(len(epochs)), epochs)
+    ax.set(xlabel="training epochs", ylabel="difference", xlim=(-0.5, len(epochs) - 0.5))
+    ax.legend(fontsize=9)
+    return ax
+
+
+def neighbor_links(points: np.ndarray, labels: np.ndarray, ax: Axes, *, n_neighbors: int) -> Axes:
+    """Draw a few points and an arrow from each to its nearest: whole to its own kind, dashed to another.
+
+    Parameters
+    ----------
+    points : float array of shape (n, 2)
+    labels : int array of shape (n,)
+    n_neighbors : int
+    """
+    distances = cdist(points, points)
+    np.fill_diagonal(distances, np.inf)
+    for i, row in enumerate(distances.argsort(axis=1)[:, :n_neighbors]):
+        for j in row:
+            is_own = labels[i] == labels[j]
+            style = {"color": _OWN_KIND if is_own else _OTHER_KIND, "ls": "-" if is_own else "--", "lw": 1.3}
+            style |= {"arrowstyle": "-|>", "shrinkA": 8, "shrinkB": 8, "connectionstyle": "arc3,rad=0.12"}
+            ax.annotate("", points[j], points[i], arrowprops=style)
+    for kind in np.unique(labels):
+        ax.plot(*points[labels == kind].T, "oxs^"[kind % 4], color=CLASS_COLORS[kind % 10], ms=10, mew=2.5)
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.margins(0.12)
+    return ax

@@ -152,14 +152,24 @@ def test_prices_stand_in_the_row_of_their_slip_with_their_intervals(ax):
     assert ax.get_ylim() == (1.5, -0.5)  # the first row on top
 
 
-def test_hit_by_epoch_draws_both_quantities_for_every_variant():
-    figure, axes = plt.subplots(1, 2)
-    frame = pd.DataFrame(
-        {"epoch": [1, 2] * 2, "variant": ["a", "a", "b", "b"], "nh": [1, 2, 3, 4], "accuracy": [5, 6, 7, 8]}
-    )
-    figures.hit_by_epoch(frame, axes)
-    assert [line.get_ydata().tolist() for ax in axes for line in ax.lines] == [[1, 2], [3, 4], [5, 6], [7, 8]]
-    plt.close(figure)
+def test_differences_of_each_measure_stand_beside_each_other_at_their_epoch(ax):
+    rows = [(1, "hit", 0.1, 0.0, 0.2), (1, "accuracy", -0.1, -0.3, 0.1), (5, "hit", 0.2, 0.1, 0.3)]
+    frame = pd.DataFrame(rows, columns=["epoch", "measure", "difference", "low", "high"])
+    figures.difference_by_epoch(frame, ax)
+    hit, accuracy = ax.containers
+    np.testing.assert_allclose(hit.lines[0].get_xydata(), [[-0.08, 0.1], [0.92, 0.2]])
+    np.testing.assert_allclose(accuracy.lines[0].get_xydata(), [[0.08, -0.1]])
+    assert [s[:, 1].tolist() for s in accuracy.lines[2][0].get_segments()] == [[-0.3, 0.1]]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "5"]
+
+
+def test_neighbor_links_lead_to_the_nearest_and_tell_kinds_apart(ax):
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]])
+    figures.neighbor_links(points, np.array([0, 0, 1]), ax, n_neighbors=1)
+    links = [(tuple(t.xyann), tuple(t.xy), t.arrow_patch.get_linestyle()) for t in ax.texts]
+    assert links == [((0, 0), (1, 0), "-"), ((1, 0), (0, 0), "-"), ((3, 0), (1, 0), "--")]
+    assert [line.get_marker() for line in ax.lines] == ["o", "x"]
+    assert ax.get_aspect() == 1
 
 
 def test_similarity_by_layer_has_its_baseline(ax):
