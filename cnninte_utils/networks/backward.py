@@ -20,7 +20,6 @@ __all__ = [
     "Trace",
     "box",
     "first_linear",
-    "neutral",
     "steps",
     "trace",
 ]
@@ -357,19 +356,3 @@ def box(network: tuple[Step, ...], shape: tuple[int, ...], low: float, high: flo
         if step.inputs[0] in values and step.kind in ("standardize", "shape"):
             values[step.name] = [step.function(end) for end in values[step.inputs[0]]]
     return {step.name: tuple(values[step.inputs[0]]) for step in network if step.name in names}
-
-
-def neutral(model: keras.Model) -> np.ndarray:
-    """Return the image that the network standardises to zero: its mean colour, or black if it has none.
-
-    Returns
-    -------
-    ndarray of shape (height, width, channels), float32 in [0, 1]
-    """
-    network = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    shape = model.input_shape[1:]
-    image = np.zeros(shape, np.float32)
-    if network and isinstance(network[0], keras.layers.Normalization | keras.layers.Rescaling):
-        ends = [ops.convert_to_numpy(network[0](np.full((1, *shape), end, np.float32)))[0] for end in (0, 1)]
-        image = np.clip(ends[0] / (ends[0] - ends[1]), 0, 1)
-    return image.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is explained: the logit of a class, or a combination of logits."""
+"""What is explained, and against what: the logit of a class or a combination of logits; a baseline."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from scipy.special import softmax
 from .. import checks
 from .activations import predict
 
-__all__ = ["OUTPUTS", "cotangents", "logits", "prepared", "scores"]
+__all__ = ["OUTPUTS", "baselines", "cotangents", "logits", "neutral", "prepared", "scores"]
 
 OUTPUTS = ("logit", "probability")
 
@@ -124,3 +124,51 @@ def scores(
     if found.ndim != 2 or len(found) != len(images):
         raise ValueError(f"expected a row of outputs for each of {len(images)} images, got {found.shape}")
     return (found * cotangents(targets, *found.shape)).sum(axis=1).astype(np.float32)
+
+
+def neutral(model: keras.Model) -> np.ndarray:
+    """Return the image that the network standardises to zero: its mean colour, or black if it has none.
+
+    Returns
+    -------
+    ndarray of shape (height, width, channels), float32 in [0, 1]
+    """
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    shape = model.input_shape[1:]
+    if not layers or not isinstance(layers[0], keras.layers.Normalization | keras.layers.Rescaling):
+        return np.zeros(shape, np.float32)
+    black, white = (np.asarray(layers[0](np.full((1, *shape), end, np.float32)))[0] for end in (0, 1))
+    return np.clip(black / (black - white), 0, 1).astype(np.float32)
+
+
+def baselines(
+    model: keras.Model | Callable, images: np.ndarray, baseline: float | np.ndarray | None = None
+) -> np.ndarray:
+    """Return what each image is compared with, or what takes the place of what is hidden.
+
+    Parameters
+    ----------
+    model : keras.Model, or callable
+    images : float array of shape (n, height, width, channels)
+    baseline : float, or array of shape (channels,), (height, width, channels) or that of the images
+        In [0, 1]. By default :func:`neutral`; black for a callable.
+
+    Returns
+    -------
+    ndarray of the images' shape, float32, read-only
+
+    Raises
+    ------
+    ValueError
+        If it is not in [0, 1], or does not fit.
+    """
+    if baseline is None:
+        baseline = neutral(model) if isinstance(model, keras.Model) else 0.0
+    baseline = np.asarray(baseline, np.float32)
+    try:
+        baseline = np.broadcast_to(baseline, images.shape)
+    except ValueError:
+        raise ValueError(f"a baseline of shape {baseline.shape} does not fit images {images.shape}") from None
+    low, high = float(baseline.min()), float(baseline.max())
+    checks.require(low >= 0 and high <= 1, "baseline", (low, high), "numbers in [0, 1]")
+    return baseline

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
+from toy_networks import pictures, with_noise
 
 from cnninte_utils.methods.units import deconvnet
 from cnninte_utils.networks import backward, builders, targets
@@ -15,25 +16,6 @@ from cnninte_utils.networks.parts import GroupedConv2D, LocalResponseNormalizati
 
 def noise(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def pictures(shape, n=3, seed=1):
-    return np.random.default_rng(seed).random((n, *shape), np.float32)
-
-
-def with_noise(model, seed=0):
-    """Give every layer weights, and every normalisation statistics, that are not those of the beginning."""
-    rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, layers.Normalization):
-            continue
-        new = [w + 0.2 * rng.standard_normal(w.shape) for w in layer.get_weights()]
-        if isinstance(layer, layers.BatchNormalization):
-            new[0] = new[0] * rng.choice([-1, 1], new[0].shape)  # factors of both signs
-            new[-1] = 0.5 + np.abs(new[-1])
-        if new and not isinstance(layer, layers.Dropout):
-            layer.set_weights(new)
-    return model
 
 
 def both_gradients(model, images, seed=2):
@@ -239,14 +221,6 @@ def test_box_and_first_layer():
     mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.25])
     np.testing.assert_allclose(np.asarray(low)[0, 5, 5], -mean / std, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(high)[0, 5, 5], (1 - mean) / std, rtol=1e-5)
-    np.testing.assert_allclose(backward.neutral(model)[7, 7], [0.5, 0.4, 0.3], atol=1e-6)
-    assert not backward.neutral(builders.mnist_cnn()).any()
-
-
-def test_neutral_image_of_a_rescaling():
-    image = keras.Input((2, 2, 1))
-    model = keras.Model(image, layers.Flatten()(layers.Rescaling(2.0, -0.5)(image)))
-    np.testing.assert_allclose(backward.neutral(model), 0.25)
 
 
 def _one(layer, shape=(4, 4, 2)):

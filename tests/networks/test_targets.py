@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from scipy.special import softmax
 
-from cnninte_utils.networks import activations, targets
+from cnninte_utils.networks import activations, builders, targets
 
 IMAGES = np.random.default_rng(0).random((4, 3, 3, 1), np.float32)
 
@@ -82,3 +82,32 @@ def test_what_is_not_a_classifier_is_refused():
         targets.scores(lambda x: np.ones(4), IMAGES, np.zeros(4, int))
     with pytest.raises(ValueError, match="unknown output 'odds': choose one of logit, probability"):
         targets.scores(classifier("none"), IMAGES, np.zeros(4, int), output="odds")
+
+
+def test_neutral_image_is_what_the_first_layer_takes_to_zero():
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.25]
+    model = builders.resnet(depth=8, input_size=16, width=0.5, mean=mean, std=std)
+    found = targets.neutral(targets.logits(model))
+    np.testing.assert_allclose(found, np.broadcast_to(mean, (16, 16, 3)), atol=1e-6)
+    assert not targets.neutral(builders.mnist_cnn()).any()
+    image = keras.Input((2, 2, 1))
+    rescaled = keras.Model(image, layers.Flatten()(layers.Rescaling(2.0, -0.5)(image)))
+    np.testing.assert_allclose(targets.neutral(rescaled), 0.25)
+
+
+def test_baselines_of_every_form():
+    model, images = builders.resnet(depth=8, input_size=16), np.zeros((2, 16, 16, 3), np.float32)
+    of_own = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    forms = {"none": None, "number": 0.25, "color": [0.1, 0.2, 0.3], "image": of_own[0], "own": of_own}
+    found = {name: targets.baselines(model, images, form) for name, form in forms.items()}
+    assert all(array.shape == images.shape and array.dtype == np.float32 for array in found.values())
+    assert not found["none"].any()
+    assert found["color"][1, 3, 4].tolist() == np.float32([0.1, 0.2, 0.3]).tolist()
+    assert np.array_equal(found["image"][1], of_own[0])
+    assert np.array_equal(found["own"], of_own)
+    assert not targets.baselines(lambda x: x, images).any()
+    for wrong in (2.0, np.nan, -0.1):
+        with pytest.raises(ValueError, match=r"baseline is .* allowed: numbers in \[0, 1\]"):
+            targets.baselines(model, images, wrong)
+    with pytest.raises(ValueError, match=r"a baseline of shape \(5,\) does not fit"):
+        targets.baselines(model, images, np.zeros(5))

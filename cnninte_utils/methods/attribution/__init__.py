@@ -1,0 +1,6 @@
+"""What each pixel has to do with a logit, by looking inside: gradients, class maps, relevance."""
+
+from .gradients import gradient, gradient_input, integrated_gradients, smoothgrad
+from .rectifiers import deconvnet, guided
+
+__all__ = ["deconvnet", "gradient", "gradient_input", "guided", "integrated_gradients", "smoothgrad"]
