@@ -9,6 +9,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patches import Rectangle
 
 from ..methods.cnn_inte.explanations import Explanation, Explanations
 from ..methods.cnn_inte.meta_learners import Tree
@@ -24,11 +26,38 @@ from .common import (
     show_image,
 )
 
+# Paul Tol's "muted" set: told apart with any colour vision, and none of them a class's colour
+ID_COLORS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933",
+    "#ddcc77", "#cc6677", "#882255", "#aa4499", "#bbbbbb",
+)  # fmt: skip
+
+
+def id_cells(ids: np.ndarray, ax: Axes, *, rows: Sequence[str], columns: Sequence[str]) -> Axes:
+    """Draw a table of IDs, a colour for each number: they are names, and no colour is more than another.
+
+    Parameters
+    ----------
+    ids : int array of shape (rows, columns)
+    """
+    colors = np.array([to_rgba(_id_color(i)) for i in ids.ravel()]).reshape(*ids.shape, 4)
+    ax.imshow(colors, aspect="auto")
+    for (row, column), i in np.ndenumerate(ids):
+        ax.text(column, row, str(i), ha="center", va="center", color=_ink_on(_id_color(i)), weight="bold")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
+    ax.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    ax.grid(which="minor", color="white", linewidth=2)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
 
 def factor_clusters(
     points: np.ndarray, ids: np.ndarray, images: np.ndarray, *, max_points: int = 2_000
 ) -> Figure:
-    """Draw a factor's instances by ID, and below the mean image of each ID.
+    """Draw a factor's images by ID, and below the mean image of each ID.
 
     Parameters
     ----------
@@ -40,66 +69,202 @@ def factor_clusters(
         Points drawn, evenly spaced through the data.
     """
     numbers = np.unique(ids)
-    figure = plt.figure(figsize=(8, 5.2))
+    figure = plt.figure(figsize=(8, 5.4))
     grid = figure.add_gridspec(2, len(numbers), height_ratios=(4, 1))
     ax = figure.add_subplot(grid[0, :])
     drawn = slice(None, None, max(1, len(ids) // max_points))
-    palette = {i: _id_color(i) for i in numbers}
-    sns.scatterplot(
-        x=points[drawn, 0],
-        y=points[drawn, 1],
-        hue=ids[drawn],
-        palette=palette,
-        s=12,
-        linewidth=0,
-        ax=ax,
-        legend=False,
-    )
-    for i in numbers:
+    ax.scatter(*points[drawn].T, c=[_id_color(i) for i in ids[drawn]], s=12, linewidths=0)
+    middles = np.stack([points[ids == i].mean(axis=0) for i in numbers])
+    for i, middle, place in zip(numbers, middles, _apart(middles), strict=True):
         ax.annotate(
-            str(i), points[ids == i].mean(axis=0), ha="center", va="center", weight="bold",
-            bbox={"boxstyle": "circle,pad=0.25", "fc": "white", "ec": _id_color(i), "lw": 2},
+            str(i), middle, xytext=place, ha="center", va="center", weight="bold",
+            bbox={"boxstyle": "circle,pad=0.25", "fc": "white", "ec": _id_color(i), "lw": 2.5},
+            arrowprops={"arrowstyle": "-", "color": "black", "lw": 0.8},
         )  # fmt: skip
-    ax.set(xlabel="first principal component", ylabel="second")
+    ax.set(xlabel="first principal component", ylabel="second principal component")
     for column, i in enumerate(numbers):
         below = figure.add_subplot(grid[1, column])
         show_image(below, images[ids == i].mean(axis=0))
-        below.set_title(f"ID {i}", fontsize=9, loc="center", color="black")
-        below.set_xlabel(f"{(ids == i).mean():.0%}", fontsize=8)
+        below.spines[:].set(color=_id_color(i), linewidth=3)
+        below.set_title(f"ID {i}", fontsize=10, loc="center", color="black")
+        below.set_xlabel(f"{(ids == i).mean():.0%}", fontsize=9)
     return figure
 
 
-def tree_diagram(tree: Tree, classes: Sequence, ax: Axes, *, max_depth: int = 5) -> Axes:
-    """Draw a tree, root at the top; a leaf shows its class and the share of it among its instances.
+def _apart(places: np.ndarray, *, gap: float = 0.075, n_rounds: int = 200) -> np.ndarray:
+    """Push places (n, 2) off each other until none is nearer than `gap` of the whole range."""
+    low, extent = places.min(axis=0), np.ptp(places, axis=0).max() or 1.0
+    moved = (places - low) / extent
+    for _ in range(n_rounds):
+        offsets = moved[:, None] - moved[None]
+        distances = np.linalg.norm(offsets, axis=2) + 1e-9
+        push = np.clip(gap - distances, 0, None)
+        np.fill_diagonal(push, 0)
+        if not push.any():
+            break
+        moved = moved + 0.5 * (offsets / distances[..., None] * push[..., None]).sum(axis=1)
+    return moved * extent + low
 
-    Nodes deeper than `max_depth` are left out.
+
+def block_diagram(
+    boxes: Mapping[str, tuple[float, float, str]], arrows: Sequence[tuple[str, ...]], ax: Axes
+) -> Axes:
+    """Draw boxes and arrows between them: how data go through a method.
+
+    Parameters
+    ----------
+    boxes : mapping
+        Name → x, y and text; names that begin with "model" are drawn in colour.
+    arrows : sequence of (from, to) or (from, to, label)
     """
-    places = _places(tree, max_depth)
-    for node, (x, depth) in places.items():
-        is_drawn_leaf = tree.factor[node] < 0 or tree.left[node] not in places
-        if not is_drawn_leaf:
-            for child, side in ((tree.left[node], "yes"), (tree.right[node], "no")):
-                cx, cy = places[child]
-                ax.plot([x, cx], [-depth, -cy], color="0.75", lw=0.8, zorder=1)
-                if depth < 2:
-                    ax.annotate(side, ((x + cx) / 2, -(depth + cy) / 2), color="0.4", fontsize=8, ha="center")
-        _draw_node(ax, tree, node, classes, x, depth, is_drawn_leaf)
+    drawn = {}
+    for name, (x, y, text) in boxes.items():
+        is_model = name.startswith("model")
+        drawn[name] = ax.text(
+            x, y, text, ha="center", va="center", fontsize=9,
+            bbox={
+                "boxstyle": "round,pad=0.45" if is_model else "square,pad=0.45",
+                "fc": "#dceaf5" if is_model else "white", "ec": "#0072B2" if is_model else "0.5",
+            },
+        )  # fmt: skip
+    for start, end, *label in arrows:
+        (x0, y0, _), (x1, y1, _) = boxes[start], boxes[end]
+        ax.annotate(
+            "", (x1, y1), (x0, y0), zorder=3,
+            arrowprops={
+                "arrowstyle": "-|>", "color": "0.3", "shrinkA": 1, "shrinkB": 1,
+                "patchA": drawn[start].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch(),
+            },
+        )  # fmt: skip
+        for text in label:
+            ax.text(
+                (x0 + x1) / 2, (y0 + y1) / 2, text, ha="center", va="center", fontsize=8, color="0.25",
+                zorder=4, bbox={"fc": "white", "ec": "none", "pad": 1},
+            )  # fmt: skip
+    x, y = np.array([box[:2] for box in boxes.values()]).T
+    ax.set(xlim=(x.min() - 0.6, x.max() + 0.6), ylim=(y.min() - 0.5, y.max() + 0.5))
     ax.set_axis_off()
-    ax.margins(0.03, 0.06)
     return ax
 
 
-def _draw_node(ax, tree, node, classes, x, depth, is_leaf):
+def layer_stack(layers: Sequence[tuple[str, tuple[int, ...]]], ax: Axes) -> Axes:
+    """Draw a network as it is usually drawn: feature maps as stacked squares, dense layers as bars.
+
+    Parameters
+    ----------
+    layers : sequence of (name, shape)
+        Shapes (height, width, units) or (units,); sides and heights are drawn to scale, the second by their
+        logarithm.
+    """
+    largest = max(shape[0] for _, shape in layers if len(shape) == 3)
+    x = 0.0
+    kinds = {"image": "#bbbbbb", "conv": "#0072B2", "pool": "#E69F00"}
+    for number, (name, shape) in enumerate(layers):
+        color = kinds.get(name.rstrip("0123456789"), "#009E73")
+        if len(shape) == 3:
+            side, n_drawn = 2.0 * shape[0] / largest, min(5, shape[2])
+            for k in reversed(range(n_drawn)):
+                corner = (x + 0.13 * k, -side / 2 + 0.13 * k)
+                ax.add_patch(Rectangle(corner, side, side, fc=_pale(color), ec="0.3", lw=0.8))
+            width = side + 0.13 * (n_drawn - 1)
+        else:
+            height, width = 0.4 * np.log2(shape[0]), 0.8
+            ax.add_patch(Rectangle((x + 0.3, -height / 2), 0.2, height, fc=_pale(color), ec="0.3", lw=0.8))
+        ax.text(x + width / 2, 1.85, name, ha="center", weight="bold", fontsize=9)
+        ax.text(x + width / 2, -1.75, "×".join(map(str, shape)), ha="center", fontsize=8)
+        x += max(width, 0.8) + 0.7
+        if number < len(layers) - 1:
+            ax.annotate("", (x - 0.1, 0), (x - 0.6, 0), arrowprops={"arrowstyle": "-|>", "color": "0.3"})
+    ax.set(xlim=(-0.5, x - 0.3), ylim=(-2.1, 2.3), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def sliding_filter(
+    image: np.ndarray, weights: np.ndarray, feature_map: np.ndarray, pooled: np.ndarray, at: tuple[int, int]
+) -> Figure:
+    """Draw a filter at one place of an image, and where its answer and the pooled answer stand.
+
+    Parameters
+    ----------
+    image, weights, feature_map, pooled : int arrays of two dimensions
+        The pooled map has half the height and width of the feature map.
+    at : (row, column)
+        Of the feature map.
+    """
+    panels = {"image": image, "filter": weights, "feature map": feature_map, "after ReLU and pooling": pooled}
+    widths = [matrix.shape[1] + 1 for matrix in panels.values()]
+    figure, axes = plt.subplots(1, 4, figsize=(9, 2.9), width_ratios=widths)
+    for ax, (name, matrix) in zip(axes, panels.items(), strict=True):
+        reach = 2.5 * max(1, np.abs(matrix).max())  # pale, so that black numbers can be read
+        options = {"cmap": "gray_r", "vmin": 0} if name == "image" else {"cmap": "RdBu_r", "vmin": -reach}
+        ax.imshow(matrix, vmax=reach, **options)
+        for (row, column), value in np.ndenumerate(matrix):
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=11)
+        ax.set(xticks=[], yticks=[], xlabel=name, anchor="S")
+    (row, column), side = at, len(weights)
+    places = ((axes[0], row, column, side), (axes[2], row, column, 1), (axes[3], row // 2, column // 2, 1))
+    for ax, y, x, size in places:
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), size, size, fill=False, ec="#009E73", lw=3))
+    pool = (column // 2 * 2 - 0.5, row // 2 * 2 - 0.5)
+    axes[2].add_patch(Rectangle(pool, 2, 2, fill=False, ec="#CC79A7", lw=2, ls="--"))
+    return figure
+
+
+def tree_diagram(
+    tree: Tree,
+    classes: Sequence,
+    ax: Axes,
+    *,
+    max_depth: int = 5,
+    leaf_images: Mapping[int, np.ndarray] | None = None,
+) -> Axes:
+    """Draw a tree, root at the left, "yes" upwards; a leaf shows its class and that class's share.
+
+    Nodes deeper than `max_depth` are left out.
+
+    Parameters
+    ----------
+    leaf_images : mapping, optional
+        Node → image (height, width, 1) in [0, 1] to be drawn beside the leaf.
+    """
+    places = _places(tree, max_depth)
+    for node, (height, depth) in places.items():
+        is_drawn_leaf = tree.factor[node] < 0 or tree.left[node] not in places
+        if not is_drawn_leaf:
+            for child, side in ((tree.left[node], "yes"), (tree.right[node], "no")):
+                child_height, child_depth = places[child]
+                ax.plot([depth, child_depth], [-height, -child_height], color="0.75", lw=1, zorder=1)
+                if depth < 2:
+                    middle = ((depth + child_depth) / 2, -(height + child_height) / 2)
+                    ax.annotate(side, middle, color="0.4", fontsize=9, ha="center", va="center")
+        _draw_node(ax, tree, node, classes, depth, -height, is_drawn_leaf)
+        if is_drawn_leaf and leaf_images and node in leaf_images:
+            picture = OffsetImage(leaf_images[node][..., 0], zoom=0.6, cmap="gray_r", clim=(0, 1))
+            ax.add_artist(AnnotationBbox(picture, (depth + 0.42, -height), frameon=False, pad=0))
+    heights, depths = zip(*places.values(), strict=True)
+    ax.set(xlim=(-0.4, max(depths) + 0.6), ylim=(-max(heights) - 0.6, 0.6))
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_node(ax, tree, node, classes, x, y, is_leaf):
     if is_leaf:
         counts = tree.counts[node]
         best = counts.argmax()
-        text, color = f"{classes[best]}\n{counts[best] / max(1, counts.sum()):.0%}", CLASS_COLORS[best % 10]
+        text = f"{classes[best]}  {counts[best] / max(1, counts.sum()):.0%}"
+        color = CLASS_COLORS[best % 10]
     else:
         text, color = _question(tree, node), "white"
     ax.text(
-        x, -depth, text, ha="center", va="center", fontsize=9 - depth * 0.5, zorder=2,
-        bbox={"boxstyle": "round,pad=0.25", "fc": (*to_rgba(color)[:3], 0.35), "ec": "0.4", "lw": 0.6},
+        x, y, text, ha="center", va="center", fontsize=10, zorder=2, weight="bold" if is_leaf else "normal",
+        bbox={"boxstyle": "round,pad=0.15", "fc": _pale(color), "ec": "0.4", "lw": 0.6},
     )  # fmt: skip
+
+
+def _pale(color: str) -> tuple[float, float, float]:
+    """The colour thinned with white, and not transparent."""
+    return tuple(1 - 0.35 * (1 - part) for part in to_rgba(color)[:3])
 
 
 def _question(tree: Tree, node: int) -> str:
@@ -113,18 +278,18 @@ def _question(tree: Tree, node: int) -> str:
 
 
 def _places(tree: Tree, max_depth: int) -> dict[int, tuple[float, int]]:
-    """Give each node down to `max_depth` an x (leaves evenly spaced) and a depth."""
+    """Give each node down to `max_depth` a place among the leaves (evenly spaced) and a depth."""
     places: dict[int, tuple[float, int]] = {}
     n_leaves = 0
 
     def place(node: int, depth: int) -> float:
         nonlocal n_leaves
         if tree.factor[node] < 0 or depth == max_depth:
-            x, n_leaves = float(n_leaves), n_leaves + 1
+            where, n_leaves = float(n_leaves), n_leaves + 1
         else:
-            x = (place(tree.left[node], depth + 1) + place(tree.right[node], depth + 1)) / 2
-        places[node] = (x, depth)
-        return x
+            where = (place(tree.left[node], depth + 1) + place(tree.right[node], depth + 1)) / 2
+        places[node] = (where, depth)
+        return where
 
     place(0, 0)
     return places
@@ -312,13 +477,18 @@ def score_distributions(frame: pd.DataFrame, ax: Axes, *, references: Mapping[st
     """
     order = list(dict.fromkeys(frame["method"]))
     is_single = ~frame["method"].duplicated(keep=False)
-    options = {"x": "accuracy", "y": "method", "hue": "method", "hue_order": order, "order": order, "ax": ax}
-    options |= {"legend": False, "palette": "dark:#0072B2"}
+    options = {"x": "accuracy", "y": "method", "order": order, "color": "#0072B2", "ax": ax}
     sns.stripplot(frame[~is_single], size=4, alpha=0.4, jitter=0.3, **options)
     sns.stripplot(frame[is_single], size=9, marker="D", jitter=False, **options)
+    spans = frame[~is_single].groupby("method").accuracy.agg(["min", "max"])
+    for method, (low, high) in spans.iterrows():
+        ax.annotate(
+            f"{low:.2f} to {high:.2f}", ((low + high) / 2, order.index(method) + 0.48),
+            ha="center", va="center", fontsize=8,
+        )  # fmt: skip
     reference_lines(ax.axvline, references)
     ax.set(xlabel="test accuracy", ylabel="")
-    ax.legend(fontsize=8, loc="lower left")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.15), ncols=2)
     return ax
 
 
@@ -334,5 +504,10 @@ def separation_bars(explanations: Explanations, ax: Axes) -> Axes:
     return ax
 
 
-def _id_color(i: int):
-    return plt.get_cmap("tab20")(i % 20)
+def _id_color(i: int) -> str:
+    return ID_COLORS[i % len(ID_COLORS)]
+
+
+def _ink_on(color: str) -> str:
+    """Black or white, whichever can be read on the colour."""
+    return "white" if np.dot(to_rgba(color)[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
