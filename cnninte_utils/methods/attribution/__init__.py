@@ -1,6 +1,16 @@
 """What each pixel has to do with a logit, by looking inside: gradients, class maps, relevance."""
 
+from .class_maps import cam, grad_cam
 from .gradients import gradient, gradient_input, integrated_gradients, smoothgrad
 from .rectifiers import deconvnet, guided
 
-__all__ = ["deconvnet", "gradient", "gradient_input", "guided", "integrated_gradients", "smoothgrad"]
+__all__ = [
+    "cam",
+    "deconvnet",
+    "grad_cam",
+    "gradient",
+    "gradient_input",
+    "guided",
+    "integrated_gradients",
+    "smoothgrad",
+]
