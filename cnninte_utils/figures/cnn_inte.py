@@ -1,6 +1,7 @@
 """Drawings of CNN-INTE: clusters, trees, what is left on a path (paper A)."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -240,10 +241,10 @@ def tree_diagram(
                     ax.annotate(side, middle, color="0.4", fontsize=9, ha="center", va="center")
         _draw_node(ax, tree, node, classes, depth, -height, is_drawn_leaf)
         if is_drawn_leaf and leaf_images and node in leaf_images:
-            picture = OffsetImage(leaf_images[node][..., 0], zoom=0.6, cmap="gray_r", clim=(0, 1))
-            ax.add_artist(AnnotationBbox(picture, (depth + 0.42, -height), frameon=False, pad=0))
+            picture = OffsetImage(leaf_images[node][..., 0], zoom=0.65, cmap="gray_r", clim=(0, 1))
+            ax.add_artist(AnnotationBbox(picture, (depth + 0.45, -height), frameon=False, pad=0))
     heights, depths = zip(*places.values(), strict=True)
-    ax.set(xlim=(-0.4, max(depths) + 0.6), ylim=(-max(heights) - 0.6, 0.6))
+    ax.set(xlim=(-0.4, max(depths) + (0.75 if leaf_images else 0.4)), ylim=(-max(heights) - 0.6, 0.6))
     ax.set_axis_off()
     return ax
 
@@ -337,7 +338,7 @@ def hypothesis_grid(
     figure, axes = plt.subplots(
         n_rows,
         n_columns,
-        figsize=(1.3 * n_columns, 1.35 * n_rows + 0.5),
+        figsize=(1.0 * n_columns + 1.0, 1.05 * n_rows + 1.1),
         squeeze=False,
         sharex="row",
         sharey="row",
@@ -352,10 +353,12 @@ def hypothesis_grid(
             )  # fmt: skip
             if axes[row, column].axison and instance is not None:
                 x, y = instance[condition.factor]
-                axes[row, column].plot(x, y, marker="*", color="black", markeredgecolor="white", markersize=9)
+                axes[row, column].plot(
+                    x, y, marker="*", color="black", markeredgecolor="white", markersize=10
+                )
             if axes[row, column].axison and overlaps is not None:
                 axes[row, column].annotate(
-                    f"{overlaps[row, column]:.0%}", (0.03, 0.03), xycoords="axes fraction", fontsize=7
+                    f"{overlaps[row, column]:.0%}", (0.03, 0.03), xycoords="axes fraction", fontsize=8
                 )
         _label_row(axes[row, 0], condition, row + 1)
     for ax, hypothesis in zip(axes[0], hypotheses, strict=True):
@@ -364,9 +367,11 @@ def hypothesis_grid(
     verdict = "correctly" if explanation.is_correct else "wrongly"
     figure.suptitle(
         f"Label {explanation.label}, {verdict} classified as {explanation.prediction}: "
-        f"training {explanation.label}s (orange) against each hypothesis (blue)",
+        f"training {explanation.label}s (orange ●) against each hypothesis (blue ×)",
         fontsize=11,
     )
+    figure.supxlabel("each panel: first principal component of the factor's neurons", fontsize=9)
+    figure.supylabel("second principal component", fontsize=9)
     return figure
 
 
@@ -375,6 +380,11 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
     ax.set(xticks=[], yticks=[])
     if separated_at is not None and depth > separated_at:
         ax.set_axis_off()
+        if depth == separated_at + 1:
+            ax.text(
+                0.5, 0.85, f"ruled out\nat depth {separated_at}", transform=ax.transAxes,
+                ha="center", va="center", fontsize=8, color=SEPARATED_COLOR,
+            )  # fmt: skip
         return
     drawings = ((explanation.label, LABEL_COLOR, "o"), (hypothesis, HYPOTHESIS_COLOR, "x"))
     for label, color, marker in drawings:
@@ -383,7 +393,7 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
         ax.scatter(*points[rows].T, s=5, color=color, marker=marker, linewidths=0.6, alpha=0.6)
     ax.annotate(
         f"{explanation.left(depth, hypothesis):,}", (0.97, 0.97), xycoords="axes fraction",
-        ha="right", va="top", fontsize=7, color=HYPOTHESIS_COLOR,
+        ha="right", va="top", fontsize=8, color=HYPOTHESIS_COLOR,
     )  # fmt: skip
     is_last = depth in (separated_at, len(explanation.conditions))
     if is_last:
@@ -391,15 +401,17 @@ def _panel(ax, points, holds, labels, explanation, depth, hypothesis, max_points
         ax.patch.set_facecolor((*to_rgba(color)[:3], 0.06))
         mark = "✗" if separated_at is None else "✓"
         ax.annotate(
-            mark, (0.03, 0.97), xycoords="axes fraction", ha="left", va="top", color=color, weight="bold"
-        )
+            mark, (0.03, 0.97), xycoords="axes fraction", ha="left", va="top", color=color, weight="bold",
+            fontsize=12,
+        )  # fmt: skip
         for spine in ax.spines.values():
             spine.set(visible=True, color=color, linewidth=2.2)
 
 
 def _label_row(ax, condition, depth):
-    text = f"depth {depth}\nf{condition.factor} in\n{condition.set_text}"
-    ax.text(-0.08, 0.5, text, transform=ax.transAxes, fontsize=7, ha="right", va="center")
+    allowed = fill(condition.set_text, 12)
+    text = f"depth {depth}\nf{condition.factor} in\n{allowed}"
+    ax.text(-0.1, 0.5, text, transform=ax.transAxes, fontsize=9, ha="right", va="center")
 
 
 def signed_maps(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.5) -> Figure:
@@ -438,12 +450,39 @@ def instance_table(explanations: Sequence[Explanation], names: Sequence[str]) ->
 def separability_map(
     share: np.ndarray, mean_depth: np.ndarray, class_names: Sequence[str], axes: Sequence[Axes]
 ) -> Sequence[Axes]:
-    """Draw, for every label and hypothesis, how often it is separated and how deep."""
-    annotated_map(share, axes[0], text=share, fmt=".0%", vmin=0, vmax=1)
-    annotated_map(mean_depth, axes[1], text=mean_depth, fmt=".1f", vmin=1, cmap="cividis_r")
-    axes[0].set_title("How often the path separates the hypothesis")
-    axes[1].set_title("Mean depth at which it does")
-    for ax in axes:
+    """Draw, for every label and hypothesis, how often it is separated and how deep.
+
+    Parameters
+    ----------
+    share, mean_depth : float arrays of shape (classes, classes)
+        As :func:`~cnninte_utils.measures.separability` gives them; a depth that is NaN off the diagonal is
+        drawn as a dash: never separated.
+    """
+    own = np.eye(len(share), dtype=bool)
+    maps = (
+        (
+            share,
+            ".0%",
+            "How often the path separates the hypothesis",
+            "share of the label's images",
+            {"vmax": 1},
+        ),
+        (
+            mean_depth,
+            ".1f",
+            "Mean depth at which it does (– never)",
+            "depth",
+            {"cmap": "cividis_r", "vmax": 5},
+        ),
+    )
+    for ax, (values, fmt, title, meaning, options) in zip(axes, maps, strict=True):
+        annotated_map(values, ax, text=values, fmt=fmt, vmin=0, **options)
+        for row, column in np.argwhere(np.isnan(values) & ~own):
+            ax.text(column, row, "–", ha="center", va="center", fontsize=9)
+        for i in range(len(own)):
+            ax.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fc="0.92", ec="0.7", hatch="///", lw=0))
+        ax.set_title(title)
+        ax.figure.colorbar(ax.images[0], ax=ax, label=meaning, shrink=0.75)
         name_classes(ax, class_names, x="hypothesis", y="label")
     return axes
 

@@ -86,6 +86,9 @@ def test_factor_clusters_show_every_id_with_its_mean_image():
     images = np.linspace(0, 1, 6)[:, None, None, None] * np.ones((6, 4, 4, 1))
     figure = figures.factor_clusters(points, ids, images)
     assert texts(figure.axes[0]) == ["0", "1", "2"]
+    drawn = figure.axes[0].collections[0]
+    assert drawn.get_offsets().tolist() == points.tolist()
+    assert [to_hex(c) for c in drawn.get_facecolors()] == [figures.ID_COLORS[i] for i in ids]
     means = [a.images[0].get_array().mean() for a in figure.axes[1:]]
     assert np.allclose(means, [0.1, 0.5, 0.9])
 
@@ -94,8 +97,63 @@ def test_tree_diagram_has_questions_and_leaves(ax):
     tree = MetaTree(2).fit(TOY, LABELS)
     figures.tree_diagram(tree.tree_, tree.classes_, ax)
     shown = texts(ax)
-    assert {"f0 ≤ 0", "f1 ≤ 1", "A\n100%", "B\n100%", "C\n100%"} <= set(shown)
+    assert {"f0 ≤ 0", "f1 ≤ 1", "A  100%", "B  100%", "C  100%"} <= set(shown)
     assert len(ax.lines) == 4
+    at = {text.get_text(): text.get_position() for text in ax.texts}
+    assert at["f0 ≤ 0"][0] < at["f1 ≤ 1"][0] < at["C  100%"][0]
+    assert at["A  100%"][1] > at["f1 ≤ 1"][1]
+
+
+def test_tree_diagram_puts_images_beside_their_leaves(ax):
+    tree = MetaTree(2).fit(TOY, LABELS)
+    leaf = tree.tree_.leaves[0]
+    figures.tree_diagram(tree.tree_, tree.classes_, ax, leaf_images={leaf: np.full((2, 2, 1), 0.5)})
+    (picture,) = [a for a in ax.artists if hasattr(a, "offsetbox")]
+    text = next(t for t in ax.texts if t.get_text().startswith(str(tree.classes_[tree.tree_.classes[leaf]])))
+    assert picture.xy[1] == text.get_position()[1]
+    assert picture.xy[0] > text.get_position()[0]
+
+
+def test_id_cells_have_a_colour_for_each_number(ax):
+    figures.id_cells(np.array([[0, 1], [1, 12]]), ax, rows=["f0", "f1"], columns=["x", "y"])
+    cells = [[to_hex(color) for color in row] for row in ax.images[0].get_array()]
+    assert cells == [
+        [figures.ID_COLORS[0], figures.ID_COLORS[1]],
+        [figures.ID_COLORS[1], figures.ID_COLORS[2]],
+    ]
+    assert texts(ax) == ["0", "1", "1", "12"]
+    assert ax.texts[0].get_color() == "white"  # on dark indigo
+    assert ax.texts[1].get_color() == "black"
+
+
+def test_id_colors_are_ten_and_none_is_a_class_color():
+    assert len(set(figures.ID_COLORS)) == 10
+    assert not set(figures.ID_COLORS) & set(figures.CLASS_COLORS)
+
+
+def test_block_diagram_joins_boxes(ax):
+    boxes = {"a": (0, 0, "data"), "model b": (2, 1, "tree")}
+    figures.block_diagram(boxes, [("a", "model b", "fit")], ax)
+    assert [t.get_text() for t in ax.texts if t.get_text()] == ["data", "tree", "fit"]
+    (arrow,) = [t for t in ax.texts if getattr(t, "arrow_patch", None)]
+    assert (arrow.xyann, arrow.xy) == ((0, 0), (2, 1))
+
+
+def test_layer_stack_draws_maps_to_scale(ax):
+    figures.layer_stack([("image", (8, 8, 1)), ("pool1", (4, 4, 3)), ("fc1", (16,))], ax)
+    widths = [patch.get_width() for patch in ax.patches]
+    assert widths[0] == 2 * widths[1] == 2 * widths[2] == 2 * widths[3]
+    assert {"image", "8×8×1", "4×4×3", "16"} <= set(texts(ax))
+
+
+def test_sliding_filter_marks_the_window_and_its_answer():
+    image, weights = np.eye(4), np.ones((2, 2))
+    figure = figures.sliding_filter(image, weights, np.arange(9).reshape(3, 3), np.ones((1, 1)), at=(1, 0))
+    panels = figure.axes
+    assert [panel.get_xlabel() for panel in panels][:3] == ["image", "filter", "feature map"]
+    window, answer = panels[0].patches[0], panels[2].patches[0]
+    assert (window.get_xy(), window.get_width()) == ((-0.5, 0.5), 2)
+    assert (answer.get_xy(), answer.get_width()) == ((-0.5, 0.5), 1)
 
 
 def test_tree_diagram_words_a_set_of_ids(ax):
@@ -131,6 +189,7 @@ def test_grid_frames_the_end_of_each_column():
     assert frame_color(axes[0, 0]) == figures.SEPARATED_COLOR
     assert frame_color(axes[1, 1]) == figures.OPEN_COLOR
     assert not axes[1, 0].axison
+    assert texts(axes[1, 0])[0] == "ruled out\nat depth 1"
     assert frame_color(axes[0, 1]) not in (figures.SEPARATED_COLOR, figures.OPEN_COLOR)
     assert [a.get_title() for a in axes[0]] == ["A?", "C? (predicted)"]
     assert "Label B, wrongly classified as C" in figure.get_suptitle()
@@ -190,6 +249,16 @@ def test_separability_map_shows_shares_and_depths():
     assert axes[0].get_xlabel() == "hypothesis"
 
 
+def test_separability_map_says_never():
+    axes = plt.subplots(1, 2)[1]
+    nan = np.nan
+    share, depth = np.array([[nan, 0.0], [1.0, nan]]), np.array([[nan, nan], [1.5, nan]])
+    figures.separability_map(share, depth, ["a", "b"], axes)
+    assert texts(axes[1]) == ["1.5", "–"]
+    assert [len(ax.patches) for ax in axes] == [2, 2]
+    assert {"share of the label's images", "depth"} <= {a.get_ylabel() for a in axes[0].figure.axes}
+
+
 def test_accuracy_by_depth_has_a_line_for_each_tree(ax):
     frame = pd.DataFrame(
         {"tree": ["a", "a", "b", "b"], "depth": [1, 2, 1, 2], "accuracy": [0.1, 0.2, 0.3, 0.4]}
@@ -206,6 +275,7 @@ def test_score_distributions_have_a_point_for_each_score(ax):
     drawn = np.concatenate([c.get_offsets()[:, 0] for c in ax.collections])
     assert np.allclose(sorted(drawn), frame.accuracy)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["many", "one"]
+    assert texts(ax) == ["0.50 to 0.82"]
 
 
 def test_unit_profiles_sort_by_class_and_count_the_silent(ax):
