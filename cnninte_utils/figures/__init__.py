@@ -67,6 +67,7 @@ from .units import (
     mosaic,
     mosaic_row,
     preferred_images,
+    signed_matrix,
     similarity_by_layer,
     strongest_images,
     tiles,

@@ -93,7 +93,7 @@ def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
 def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -> Figure:
     """Draw an image and the mosaics of its layers in two rows; `options` go to :func:`mosaic`."""
     n_columns = -(-(len(layers) + 1) // 2)
-    figure, axes = plt.subplots(2, n_columns, figsize=(3.4 * n_columns, 7.4), squeeze=False)
+    figure, axes = plt.subplots(2, n_columns, figsize=(2.9 * n_columns, 6.4), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     show_image(axes.flat[0], image)
@@ -106,7 +106,21 @@ def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -
     return figure
 
 
-def large_blocks(rows: Mapping[str, tuple[Sequence[int], np.ndarray]], *, size: float = 2.0) -> Figure:
+def signed_matrix(matrix: np.ndarray, ax: Axes) -> Axes:
+    """Draw a small matrix with its numbers written in; colours are pale, and white is zero."""
+    limit = 2.5 * max(np.abs(matrix).max(), 1e-12)
+    ax.imshow(matrix, cmap="PuOr_r", vmin=-limit, vmax=limit)
+    for (row, column), value in np.ndenumerate(matrix):
+        ax.text(column, row, f"{value:g}", ha="center", va="center", color="0.65" if value == 0 else "black")
+    height, width = matrix.shape
+    ax.set_xticks(np.arange(width + 1) - 0.5, [])
+    ax.set_yticks(np.arange(height + 1) - 0.5, [])
+    ax.grid(color="0.85", lw=0.8)
+    ax.tick_params(length=0)
+    return ax
+
+
+def large_blocks(rows: Mapping[str, tuple[Sequence[int], np.ndarray]], *, size: float = 1.5) -> Figure:
     """Draw a few units' reconstructions large, row by row, each scaled by itself.
 
     Parameters

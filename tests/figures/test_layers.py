@@ -61,6 +61,14 @@ def test_mosaic_row_says_how_many_units_and_how_many_are_silent():
     plt.close(figure)
 
 
+def test_signed_matrix_writes_its_numbers_on_colours_around_white(ax):
+    figures.signed_matrix(np.array([[2.0, 0.0], [-1.0, 0.5]]), ax)
+    assert [t.get_text() for t in ax.texts] == ["2", "0", "-1", "0.5"]
+    (image,) = ax.images
+    assert image.norm.vmin == -image.norm.vmax
+    assert image.get_array()[0, 0] == 2
+
+
 def test_large_blocks_stand_in_the_row_of_their_name_under_their_number():
     figure = figures.large_blocks({"conv1\nguided": ([0, 7], blocks()[:2]), "conv2": ([3], -blocks()[:1])})
     axes = np.array(figure.axes).reshape(2, 2)
