@@ -19,8 +19,9 @@ _OWN_KIND, _OTHER_KIND = "#009E73", "#B2182B"
 
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, *, title: str = "") -> Axes:
     """Draw an embedding (n, 2), one colour per class, the same everywhere."""
-    ax.scatter(*points.T, c=[CLASS_COLORS[k % 10] for k in labels], s=5, linewidths=0)
+    ax.scatter(*points.T, c=[CLASS_COLORS[k % 10] for k in labels], s=8, linewidths=0)
     ax.set(xticks=[], yticks=[], title=title)
+    ax.set_aspect("equal", adjustable="datalim")
     for spine in ax.spines.values():
         spine.set(visible=True, color="0.8")
     return ax
@@ -40,7 +41,7 @@ def embedding_grid(
     """
     n_columns = max(map(len, rows.values()))
     figure, axes = plt.subplots(
-        len(rows), n_columns, figsize=(2.3 * n_columns, 2.5 * len(rows) + 0.4), squeeze=False
+        len(rows), n_columns, figsize=(1.95 * n_columns, 2.15 * len(rows) + 0.4), squeeze=False
     )
     for row, (name, panels) in zip(axes, rows.items(), strict=True):
         for ax, (title, points) in zip(row, panels, strict=False):
@@ -53,7 +54,14 @@ def embedding_grid(
         Line2D([], [], marker="o", ls="", color=CLASS_COLORS[k % 10], label=name)
         for k, name in enumerate(class_names)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(10, len(handles)), fontsize=8)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(10, len(handles)),
+        fontsize=9,
+        handletextpad=0.1,
+        columnspacing=1,
+    )
     return figure
 
 
@@ -167,5 +175,6 @@ def neighbor_links(points: np.ndarray, labels: np.ndarray, ax: Axes, *, n_neighb
     for kind in np.unique(labels):
         ax.plot(*points[labels == kind].T, "oxs^"[kind % 4], color=CLASS_COLORS[kind % 10], ms=10, mew=2.5)
     ax.set(aspect="equal", xticks=[], yticks=[])
-    ax.margins(0.12)
+    ax.spines[:].set_visible(False)
+    ax.margins(0.15)
     return ax
