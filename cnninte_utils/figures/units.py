@@ -93,7 +93,7 @@ def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
 def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -> Figure:
     """Draw an image and the mosaics of its layers in two rows; `options` go to :func:`mosaic`."""
     n_columns = -(-(len(layers) + 1) // 2)
-    figure, axes = plt.subplots(2, n_columns, figsize=(2.9 * n_columns, 6.4), squeeze=False)
+    figure, axes = plt.subplots(2, n_columns, figsize=(2.5 * n_columns, 5.7), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     show_image(axes.flat[0], image)
@@ -155,7 +155,7 @@ def preferred_images(rows: Mapping[str, np.ndarray], columns: Sequence[str]) -> 
         What stands over the images; empty for none.
     """
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(1.45 * len(columns), 1.5 * len(rows) + 0.3), squeeze=False
+        len(rows), len(columns), figsize=(1.3 * len(columns), 1.35 * len(rows) + 0.3), squeeze=False
     )
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
@@ -225,5 +225,5 @@ def similarity_by_layer(frame: pd.DataFrame, ax: Axes, *, baseline: float | None
         ax.axhline(baseline, color="0.4", ls=":", lw=1, label=f"two units of one network ({baseline:.2f})")
     ax.set(xticks=sorted(frame["n_randomized"].unique()))
     ax.set(xlabel="convolutions with shuffled weights", ylabel="rank correlation with the trained network's")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
