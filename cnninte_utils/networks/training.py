@@ -1,5 +1,6 @@
 """Fit a network once; afterwards load it."""
 
+import json
 import re
 import zipfile
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 
 from .. import checks, progress
-from ..artifacts import Artifact, atomic_path, read_json, write_json
+from ..artifacts import Artifact, atomic_path, file_digest, read_json, write_json
 from ..datasets import ImageDataset, Split
 from .activations import Batches
 from .builders import build
@@ -26,11 +27,13 @@ __all__ = [
     "Recipe",
     "TrainedNetwork",
     "augmented",
+    "fit_for_package",
     "fit_or_load",
     "load_model",
 ]
 
 _N_VALIDATION = 1_000
+_PACKAGED = Path(__file__).with_name("bundled")
 FORMER_MODULES = {
     "networks.parts": "layers",
     "methods.group_norms.weights": "regularizers",
@@ -42,7 +45,7 @@ _VALIDATION_BATCH = 100
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, with paper A's values as defaults.
+    """How a network is trained.
 
     Parameters
     ----------
@@ -136,11 +139,12 @@ def fit_or_load(
 ) -> TrainedNetwork:
     """Train a network, or load the one trained before with the same determinants.
 
-    It is stored as a ``.keras`` file keyed by the architecture and its options, the initial weights, the
-    recipe, the objective, the data's fingerprint, the backend and Keras's version. A training that was killed
-    goes on from its last report, and ends where it would have (but for dropout on the torch backend, which
-    takes random numbers of torch's own). The learning curves come from the training batches and the
-    validation split; the test split is never looked at.
+    A few networks come with the package (``bundled/``). Any other is stored as a ``.keras`` file keyed by
+    the architecture and its options, the initial weights, the recipe, the objective, the data's fingerprint,
+    the backend and Keras's version. A training that was killed goes on from its last report, and ends where
+    it would have (but for dropout on the torch backend, which takes random numbers of torch's own). The
+    learning curves come from the training batches and the validation split; the test split is never looked
+    at.
 
     Parameters
     ----------
@@ -173,7 +177,46 @@ def fit_or_load(
     training = _Training(architecture, options or {}, dataset, recipe, weights, objective)
     if tensorboard_dir is not None:
         return training.run(None, [_tensorboard(tensorboard_dir)])
-    artifact = Artifact(architecture, ".keras", training.determinants())
+    return training.packaged() or _run_or_load(training)
+
+
+def fit_for_package(
+    folder: Path,
+    name: str,
+    architecture: str,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    *,
+    options: dict[str, Any],
+    weights: Weights | None = None,
+) -> TrainedNetwork:
+    """Train a network that is to come with the package; write ``<name>.npz`` and what determined it.
+
+    :func:`fit_or_load` takes a network in ``bundled/`` instead of training one with the same determinants.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the two files go: weights in float16, and JSON with determinants, learning curves and hash.
+    name : str
+    architecture, dataset, recipe, options, weights
+        As in :func:`fit_or_load`.
+
+    Returns
+    -------
+    TrainedNetwork
+    """
+    training = _Training(architecture, options, dataset, recipe, weights)
+    network = _run_or_load(training)
+    path = folder / f"{name}.npz"
+    Weights.of(network.model, options).save(path)
+    card = {"determinants": training.machine_free(), "history": network.history, "sha256": file_digest(path)}
+    write_json(path.with_suffix(".json"), card)
+    return network
+
+
+def _run_or_load(training: "_Training") -> TrainedNetwork:
+    artifact = Artifact(training.architecture, ".keras", training.determinants())
     checkpoint = _Checkpoint(artifact.path)
 
     def make(path: Path) -> tuple[TrainedNetwork, dict]:
@@ -221,6 +264,23 @@ class _Training:
             "backend": keras.backend.backend(),
             "keras": keras.__version__,
         }
+
+    def machine_free(self) -> dict[str, Any]:
+        """Return the determinants but for backend and Keras's version, as JSON has them."""
+        kept = {
+            name: value for name, value in self.determinants().items() if name not in ("backend", "keras")
+        }
+        return json.loads(json.dumps(kept))
+
+    def packaged(self) -> TrainedNetwork | None:
+        """Return the network with these determinants that comes with the package, if there is one."""
+        for path in sorted(_PACKAGED.glob("*.json")):
+            card = read_json(path)
+            if card["determinants"] == self.machine_free():
+                model = self._start()
+                Weights.load(path.with_suffix(".npz")).put_into(model)
+                return TrainedNetwork(model, card["history"], was_cached=True)
+        return None
 
     def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
         """Fit, from the checkpoint on if there is one."""

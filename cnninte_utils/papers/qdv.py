@@ -1,13 +1,15 @@
 """Fine-tune AlexNet and VGG19 as paper B does: pretrained convolutions, a new head."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 
-from .. import checks
+from .. import checks, datasets
 from ..datasets import ImageDataset, Split
 from ..networks.activations import predict
 from ..networks.published import imagenet
-from ..networks.training import Recipe, TrainedNetwork, fit_or_load
+from ..networks.training import Recipe, TrainedNetwork, fit_for_package, fit_or_load
 from ..networks.weights import Weights, bundled
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "NETWORKS",
     "SCALINGS",
     "SOURCES",
+    "TOYWORLD",
     "fine_tune",
+    "fine_tune_for_package",
     "options_for",
     "predicted_labels",
     "reduction",
@@ -32,6 +36,8 @@ VARIANTS = {"alexnet": {"head": "flat", "padding": "same"}, "vgg19": {"head": "f
 """Paper B's: one dense layer on AlexNet's convolutions, the first of them padded; VGG19's own fc layers."""
 INPUT_SIZE = 224
 SOURCES = {"bundled": bundled, "imagenet": imagenet}
+TOYWORLD = {"epochs": 15, "batch_size": 16, "learning_rate": 2e-4}
+"""The notebooks' recipe at ``quick``. VGG19 takes minutes for it: that network comes with the package."""
 SCALINGS = ("as_trained", "zero_one")
 
 
@@ -75,6 +81,17 @@ def fine_tune(
     recipe = Recipe.of_epochs(epochs, len(dataset.train), batch_size, learning_rate=learning_rate, seed=seed)
     options = options_for(weights, len(dataset.class_names), scaling)
     return fit_or_load(architecture, dataset, recipe, options=options, weights=_transferable(weights))
+
+
+def fine_tune_for_package(folder: Path) -> TrainedNetwork:
+    """Fine-tune VGG19 on Toyworld by :data:`TOYWORLD`; write what comes with the package."""
+    dataset, weights = datasets.load("toyworld"), bundled("vgg19")
+    epochs, batch_size, rate = TOYWORLD.values()
+    recipe = Recipe.of_epochs(epochs, len(dataset.train), batch_size, learning_rate=rate)
+    return fit_for_package(
+        folder, "vgg19_toyworld", "vgg19", dataset, recipe,
+        options=options_for(weights, len(dataset.class_names)), weights=_transferable(weights),
+    )  # fmt: skip
 
 
 def options_for(weights: Weights, n_classes: int, scaling: str = "as_trained") -> dict:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -259,3 +261,18 @@ def test_images_of_bytes_are_scaled_and_resized_to_what_the_network_takes():
     batch, _ = training._MiniBatches(split, Recipe(1, 8, report_every=1), 1, 0)[0]
     assert batch.dtype == np.float32
     assert np.allclose(batch, np.full((8, 1, 1, 1), 0.5))
+
+
+def test_a_network_that_comes_with_the_package_is_taken_for_its_determinants_only(
+    digits, tmp_path, monkeypatch
+):
+    made = training.fit_for_package(tmp_path, "digits", "small", digits, SHORT, options={})
+    monkeypatch.setattr(training, "_PACKAGED", tmp_path)
+    monkeypatch.setattr(training, "_run_or_load", lambda _: "trained")
+    taken = fit_or_load("small", digits, SHORT)
+    assert taken.was_cached
+    assert taken.history == made.history
+    images = digits.test.images
+    expected = made.model.predict(images, verbose=0)
+    np.testing.assert_allclose(taken.model.predict(images, verbose=0), expected, atol=2e-3)  # float16
+    assert fit_or_load("small", digits, replace(SHORT, seed=1)) == "trained"

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from cnninte_utils import datasets, measures
 from cnninte_utils.datasets import ImageDataset, Split
 from cnninte_utils.networks import activations, builders
 from cnninte_utils.networks.weights import Weights, bundled
 from cnninte_utils.papers import qdv
+from cnninte_utils.series import plan
 
 
 @pytest.fixture
@@ -78,3 +80,14 @@ def test_unknown_names_are_refused(tiny_world):
         qdv.fine_tune("alexnet", tiny_world, source="web")
     with pytest.raises(ValueError, match="unknown scaling 'none': choose one of as_trained, zero_one"):
         qdv.fine_tune("alexnet", tiny_world, scaling="none")
+
+
+def test_the_notebooks_recipe_at_quick_is_that_of_the_network_in_the_package():
+    data = datasets.load("toyworld").with_train(0)
+    for notebook in plan.select(plan.load_series(plan.project_dir()), ["20", "21", "22"]):
+        declared = {name: p.default for name, p in plan.declared_parameters(notebook.path).items()}
+        recipe = {name: declared[name] for name in qdv.TOYWORLD}
+        assert (recipe, declared["n_train"]) == (qdv.TOYWORLD, 0)
+    network = qdv.fine_tune("vgg19", data, **qdv.TOYWORLD)
+    assert network.was_cached  # it would take minutes to train
+    assert measures.agreement(qdv.predicted_labels(network.model, data.test), data.test.labels) > 0.7
