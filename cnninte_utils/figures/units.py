@@ -93,7 +93,7 @@ def _shrunk(blocks: np.ndarray, size: int) -> np.ndarray:
 def mosaic_row(image: np.ndarray, layers: Mapping[str, np.ndarray], **options) -> Figure:
     """Draw an image and the mosaics of its layers in two rows; `options` go to :func:`mosaic`."""
     n_columns = -(-(len(layers) + 1) // 2)
-    figure, axes = plt.subplots(2, n_columns, figsize=(2.5 * n_columns, 5.7), squeeze=False)
+    figure, axes = plt.subplots(2, n_columns, figsize=(2.4 * n_columns, 5.5), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     show_image(axes.flat[0], image)
@@ -120,7 +120,7 @@ def signed_matrix(matrix: np.ndarray, ax: Axes) -> Axes:
     return ax
 
 
-def large_blocks(rows: Mapping[str, tuple[Sequence[int], np.ndarray]], *, size: float = 1.5) -> Figure:
+def large_blocks(rows: Mapping[str, tuple[Sequence[int], np.ndarray]], *, size: float = 1.45) -> Figure:
     """Draw a few units' reconstructions large, row by row, each scaled by itself.
 
     Parameters
