@@ -10,6 +10,7 @@ from IPython import get_ipython
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from .. import claims
@@ -121,25 +122,59 @@ def unit_profiles(activations: np.ndarray, labels: np.ndarray, class_names: Sequ
 
 
 def taxonomy(branches: Mapping[str, Sequence[str]], ax: Axes) -> Axes:
-    """Draw a two-level map; families whose name ends in * are those the series has, in bold."""
+    """Draw a map of the field under a network: where each of four branches looks, and its families.
+
+    Parameters
+    ----------
+    branches : mapping of str to sequence of str
+        Four, from the data to the whole model; families whose name ends in * are those the series has, in
+        bold.
+    """
+    n_rows = max(map(len, branches.values()))
+    _network_from_the_side(ax)
     for column, (branch, families) in enumerate(branches.items()):
         color = CLASS_COLORS[column]
-        ax.plot([column, column], [0, -0.35 * len(families) - 0.15], color=color, lw=1, zorder=0)
+        ax.plot([column, column], [0, -0.42 * len(families) - 0.1], color=color, lw=1.5, zorder=0)
         ax.text(
-            column, 0, branch, ha="center", va="center", weight="bold",
+            column, 0, branch, ha="center", va="center", weight="bold", fontsize=9,
             bbox={"boxstyle": "round,pad=0.5", "fc": "white", "ec": color, "lw": 2},
         )  # fmt: skip
         for row, family in enumerate(families, start=1):
             is_here = family.endswith("*")
             ax.text(
-                column, -0.35 * row - 0.15, family.rstrip("*"), ha="center", va="center", fontsize=9,
+                column, -0.42 * row - 0.15, family.rstrip("*"), ha="center", va="center", fontsize=8,
                 weight="bold" if is_here else "normal",
-                bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": color if is_here else "0.85"},
+                bbox={"boxstyle": "round,pad=0.3", "fc": "white", "ec": color if is_here else "0.85"},
             )  # fmt: skip
-    depth = max(map(len, branches.values()))
-    ax.set(xlim=(-0.6, len(branches) - 0.4), ylim=(-0.35 * depth - 0.5, 0.35))
+    ax.set(xlim=(-0.55, len(branches) - 0.45), ylim=(-0.42 * n_rows - 0.45, 1.75))
     ax.set_axis_off()
     return ax
+
+
+def _network_from_the_side(ax: Axes) -> None:
+    """Draw an image, two blocks of feature maps, dense neurons and a prediction, framed as one model."""
+    for column, n_maps, height in ((0.7, 5, 0.75), (1.3, 8, 0.5)):
+        for k in range(n_maps):
+            corner = column - 0.2 + 0.05 * k, 1.1 - height / 2
+            ax.add_patch(Rectangle(corner, 0.14, height, fc="white", ec=CLASS_COLORS[1], lw=1))
+    ax.add_patch(Rectangle((-0.2, 0.75), 0.4, 0.7, fc="#e8f1fa", ec=CLASS_COLORS[0], lw=1.5))
+    ax.text(0, 1.1, "image", ha="center", va="center", fontsize=8)
+    ax.scatter([1.85] * 5, np.linspace(0.8, 1.4, 5), s=18, fc="white", ec=CLASS_COLORS[1], zorder=3)
+    ax.text(2.2, 1.1, "“truck”", ha="center", va="center", fontsize=9, color=CLASS_COLORS[2])
+    frame = FancyBboxPatch(
+        (0.4, 0.6), 2.2, 1.05, boxstyle="round,pad=0.05", fc="none", ec=CLASS_COLORS[3], lw=1.5
+    )
+    ax.add_patch(frame)
+    arrow = {"arrowstyle": "-|>", "color": "0.4"}
+    for start, stop in ((0.22, 0.46), (0.98, 1.08), (1.7, 1.8), (1.9, 2.02)):
+        ax.annotate("", (stop, 1.1), (start, 1.1), arrowprops=arrow)
+    for column, (x, y) in enumerate(((0, 0.75), (1.1, 0.8), (2.2, 1.0), (2.65, 1.1))):
+        ax.annotate(
+            "",
+            (x, y),
+            (column, 0.22),
+            arrowprops={"arrowstyle": "->", "color": CLASS_COLORS[column], "lw": 1.5},
+        )
 
 
 def verdict_bars(scoreboard: pd.DataFrame, ax: Axes) -> Axes:
