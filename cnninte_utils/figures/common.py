@@ -184,6 +184,7 @@ def verdict_bars(scoreboard: pd.DataFrame, ax: Axes) -> Axes:
     counts = pd.crosstab(papers, scoreboard["verdict"]).reindex(columns=list(colors), fill_value=0)
     counts.plot.barh(stacked=True, color=list(colors.values()), ax=ax, width=0.6)
     ax.invert_yaxis()
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="claims", ylabel="paper")
     ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(colors))
     return ax

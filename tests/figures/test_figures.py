@@ -139,6 +139,13 @@ def test_block_diagram_joins_boxes(ax):
     assert (arrow.xyann, arrow.xy) == ((0, 0), (2, 1))
 
 
+def test_training_diagrams_are_two_and_share_their_last_box():
+    figure = figures.training_diagrams()
+    above, below = figure.axes
+    assert {"meta-learner", "labels", "training data"} <= set(texts(above))
+    assert {"small tree", "labels", "K forests", "pixels", "targets"} <= set(texts(below))
+
+
 def test_layer_stack_draws_maps_to_scale(ax):
     figures.layer_stack([("image", (8, 8, 1)), ("pool1", (4, 4, 3)), ("fc1", (16,))], ax)
     widths = [patch.get_width() for patch in ax.patches]
@@ -296,8 +303,10 @@ def test_verdict_bars_count_by_paper(ax):
 
 def test_taxonomy_marks_what_the_series_has(ax):
     figures.taxonomy({"Branch": ["here*", "elsewhere"]}, ax)
-    weights = {text.get_text(): text.get_weight() for text in ax.texts}
-    assert weights == {"Branch": "bold", "here": "bold", "elsewhere": "normal"}
+    weights = {text.get_text(): text.get_weight() for text in ax.texts if text.get_text()}
+    assert weights == {
+        "image": "normal", "“truck”": "normal", "Branch": "bold", "here": "bold", "elsewhere": "normal",
+    }  # fmt: skip
 
 
 def test_classes_have_ten_different_colors():
