@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from .. import checks
 from ..datasets import ImageDataset
 from ..methods.group_norms.objective import Penalty
+from ..networks.parts import scaled
 from ..networks.training import Recipe, TrainedNetwork, fit_or_load
 
-__all__ = ["NETWORKS", "PENALTIES", "network_options", "reduction", "train"]
+__all__ = ["CHOICES", "FILTERS", "NETWORKS", "PENALTIES", "network_options", "reduction", "settings", "train"]
 
 NETWORKS = {"alexnet": False, "alexnet_b": True}
 """Whether each normalises batches after every convolution."""
@@ -20,6 +21,8 @@ PENALTIES: Mapping[str, Penalty] = {
 """Block norm as in the authors' code; their weight decay's strength is not known, AlexNet's own is taken."""
 
 SMALL = 128
+FILTERS = (64, 192, 384, 256, 256)
+CHOICES = "rate along half a cosine, mirrored and shifted images: not given by paper C"
 MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
 
 
@@ -85,6 +88,62 @@ def reduction(width: float, input_size: int, epochs: int) -> str:
     parts = [
         f"{width:g} of the filters" if width < 1 else "",
         f"{input_size}×{input_size} pixels" if input_size < 224 else "",
+        "first layer 7×7/2, global pooling before the classes" if input_size < SMALL else "",
         f"{epochs} of 90 epochs" if epochs < 90 else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def settings(
+    penalty: Penalty,
+    n_classes: int,
+    *,
+    width: float,
+    input_size: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+) -> dict[str, tuple[str, str]]:
+    """Set a training beside that of the authors' code, so that nothing that differs goes unsaid.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        The block norm of the training.
+    n_classes : int
+    width, input_size, epochs, batch_size, learning_rate
+        As for :func:`train`.
+
+    Returns
+    -------
+    dict of str to (str, str)
+        What is set → there (``"not given"`` where neither report nor code says it), here.
+
+    References
+    ----------
+    Paper C; p, q, the number of groups, λ, batch size, rate and momentum are those of its authors' code.
+    """
+    options = network_options("alexnet", n_classes, width=width, input_size=input_size)
+    full = network_options("alexnet", n_classes, width=1, input_size=224)
+    heads = {"fc": "fc6, fc7 and dropout ½", "pooling": "global average pooling"}
+    theirs, used = Penalty(), penalty
+    return {
+        "p (within a group)": (f"{theirs.p:g}", f"{used.p:g}"),
+        "q (across groups)": (f"{theirs.q:g}", f"{used.q:g}"),
+        "groups G in a layer": (str(theirs.n_groups), str(used.n_groups)),
+        "λ of the block norm": (f"{theirs.strength:g}", f"{used.strength:g}"),
+        "λ of weight decay": ("not given", f"{PENALTIES['weight_decay'].strength:g}"),
+        "filters": ("64-192-384-256-256", "-".join(str(scaled(n, width)) for n in FILTERS)),
+        "pixels": ("224×224", f"{input_size}×{input_size}"),
+        "first layer": tuple(
+            f"{size}×{size}, stride {stride}"
+            for size, stride in ((11, 4), (options.get("first_kernel", 11), options.get("first_stride", 4)))
+        ),
+        "after the convolutions": (heads[full["head"]], heads[options["head"]]),
+        "epochs": ("90", str(epochs)),
+        "images a step": ("256", str(batch_size)),
+        "learning rate": ("0.01", f"{learning_rate:g}"),
+        "momentum": ("0.9", "0.9"),
+        "schedule": ("not given", "warm-up, then half a cosine to 0"),
+        "augmentation": ("not given", "mirrored, shifted by up to an eighth"),
+    }

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 from cnninte_utils import figures
+from cnninte_utils.figures import group_norms as drawings
 from cnninte_utils.figures.group_norms import penalty_colors
 
 
@@ -116,6 +117,109 @@ def test_loss_terms_have_a_color_per_network_and_a_style_per_term(ax):
 def test_one_loss_term_names_the_axis(ax):
     figures.loss_terms({"a": {"step": [1], "g": [3.0]}}, {"g": "group loss"}, ax)
     assert ax.get_ylabel() == "group loss"
+
+
+def test_norm_ball_has_its_tips_and_edge_and_a_sphere_that_reaches_the_touching_point():
+    optimum, touch = np.array([1.2, 0.9, 0.4]), np.array([0.8, 0.6, 0.0])
+    figure = drawings.norm_balls({"w₃ is zero": optimum}, {"w₃ is zero": touch})
+    (ax,) = figure.axes
+    assert ax.get_title() == "(0.8, 0.6, 0.0): w₃ is zero"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "least loss",
+        "least loss of the ball",
+    ]
+    rim, way = (np.array(line.get_data_3d()).T for line in ax.lines)
+    assert np.hypot(rim[:, 0], rim[:, 1]) == pytest.approx(np.ones(len(rim)))
+    assert not rim[:, 2].any()
+    assert way.tolist() == [optimum.tolist(), touch.tolist()]
+    surface, sphere = ax.collections[:2]
+    corners = surface._faces.reshape(-1, 3)  # the only place where Matplotlib keeps them
+    assert np.hypot(corners[:, 0], corners[:, 1]) + np.abs(corners[:, 2]) == pytest.approx(
+        np.ones(len(corners))
+    )
+    radii = np.linalg.norm(np.concatenate(sphere._segments3d) - optimum, axis=1)
+    assert radii == pytest.approx(np.full(len(radii), np.linalg.norm(optimum - touch)))
+
+
+def test_the_idea_colours_only_active_groups(ax):
+    drawings.training_idea(ax, n_groups=3, active=(0, 2), size=2)
+    circles = [patch for patch in ax.patches if isinstance(patch, plt.Circle)]
+    assert len(circles) == 4
+    assert len({to_hex(circle.get_facecolor()) for circle in circles}) == 2
+    said = [text.get_text() for text in ax.texts]
+    assert [said.count(word) for word in ("active", "off")] == [2, 1]
+    assert sum("term" in words or "norm" in words for words in said) == 3
+
+
+def test_strength_paths_end_where_a_group_is_zero():
+    paths = {
+        "by gradient": np.array([[2.0, 1.0], [2.0, 0.1]]),
+        "by proximal step": np.array([[2.0, 1.0], [2.0, 0]]),
+    }
+    figure = drawings.strength_paths(paths, ["needed", "not"])
+    first, second = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == list(paths)
+    assert first.lines[1].get_ydata().tolist() == [1.0, 0.1]
+    assert np.isnan(second.lines[1].get_ydata()[1])
+    assert second.get_yscale() == "log"
+    assert legend(second) == ["needed", "not"]
+
+
+def test_validation_curves_have_a_line_and_a_marker_for_each_network(ax):
+    histories = {
+        "weight_decay": {"step": [5, 10], "val_accuracy": [0.1, 0.4]},
+        "proximal": {"step": [5, 10], "val_accuracy": [0.2, 0.3]},
+    }
+    drawings.validation_curves(histories, ax)
+    assert legend(ax) == ["weight decay", "proximal"]
+    assert ax.lines[0].get_xydata().tolist() == [[5, 0.1], [10, 0.4]]
+    assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
+    assert ax.lines[1].get_color() == figures.PENALTY_COLORS["proximal"]
+
+
+def test_strengths_by_layer_are_dots_above_the_reach(ax):
+    strengths = {
+        "weight_decay": {"conv1": np.array([1.0, 2.0]), "conv2": np.array([3.0, 4.0])},
+        "proximal": {"conv1": np.array([0.0, 2.5]), "conv2": np.array([3.5, 4.5])},
+    }
+    drawings.strengths_by_layer(strengths, ax, reach=0.5)
+    decay, proximal = (dots.get_offsets() for dots in ax.collections[:2])
+    assert decay[:, 1].tolist() == [1, 2, 3, 4]
+    assert proximal[:, 1].tolist() == [0, 2.5, 3.5, 4.5]
+    assert np.round(proximal[:, 0]).tolist() == [0, 0, 1, 1]
+    assert (decay[:, 0] < proximal[:, 0]).all()
+    assert ticks(ax.xaxis) == ["conv1", "conv2"]
+    assert ax.patches[0].get_extents().transformed(ax.transData.inverted()).y1 == pytest.approx(0.5)
+    assert legend(ax) == ["weight decay", "proximal", "within the penalty's reach"]
+
+
+def test_shrinking_path_has_accuracies_with_intervals_above_living_groups():
+    path = pd.DataFrame(
+        {"accuracy": [0.9, 0.5], "low": [0.8, 0.4], "high": [0.95, 0.6], "conv1": [5, 2], "conv2": [4, 0]},
+        index=pd.Index([0.01, 0.1], name="λ"),
+    )
+    above, below = drawings.shrinking_path(path, chosen=0.01, chance=0.25).axes
+    (bars,) = above.containers
+    assert bars.lines[0].get_xydata().tolist() == [[0.01, 0.9], [0.1, 0.5]]
+    ends = np.array(bars.lines[2][0].get_segments())[:, :, 1]
+    assert ends == pytest.approx(np.array([[0.8, 0.95], [0.4, 0.6]]))
+    assert [np.round(line.get_ydata()).tolist() for line in below.lines[:2]] == [[5, 2], [4, 0]]
+    assert legend(below) == ["conv1", "conv2", "chosen: λ = 0.01"]
+    assert below.lines[-1].get_xdata() == [0.01, 0.01]
+    assert (below.get_xscale(), below.get_ylabel()) == ("log", "living groups")
+    assert [text.get_text() for text in above.texts] == ["chance"]
+
+
+def test_group_maps_share_one_scale_beside_the_image():
+    masks = {"without": np.zeros((2, 2, 3)), "with": np.full((2, 2, 3), 0.25)}
+    masks["with"][0, 0, 2] = 1
+    figure = drawings.group_maps(np.ones((4, 4, 3)), masks)
+    axes = np.array(figure.axes[:8]).reshape(2, 4)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["without", "with"]
+    assert [ax.get_title() for ax in axes[0]] == ["", "filter 1", "filter 2", "filter 3"]
+    assert axes[1, 3].images[0].get_array().tolist() == [[1, 0.25], [0.25, 0.25]]
+    assert {image.get_clim() for ax in axes[:, 1:].flat for image in ax.images} == {(0, 1)}
+    assert figure.axes[-1].get_ylabel() == "soft mask ψ"
 
 
 # what is marked in images

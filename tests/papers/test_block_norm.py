@@ -152,5 +152,42 @@ def test_a_pair_is_trained_alike(scenes):
     penalties = [Penalty("weight_decay", 0.0, n_groups=2), Penalty("block_norm", 0.0, n_groups=2)]
     one, other = (block_norm.train("alexnet", penalty, scenes, **settings) for penalty in penalties)
     assert one.history["loss"] == pytest.approx(other.history["loss"], rel=1e-3)
-    assert block_norm.reduction(0.25, 64, 20) == "0.25 of the filters, 64×64 pixels, 20 of 90 epochs"
+
+
+def test_all_that_is_smaller_is_said():
+    assert block_norm.reduction(0.25, 64, 20) == (
+        "0.25 of the filters, 64×64 pixels, first layer 7×7/2, global pooling before the classes, "
+        "20 of 90 epochs"
+    )
+    assert block_norm.reduction(0.5, 128, 90) == "0.5 of the filters, 128×128 pixels"
     assert block_norm.reduction(1, 224, 90) == ""
+
+
+def test_settings_of_the_papers_scale_are_the_authors_but_for_what_they_do_not_give():
+    own = {"width": 1.0, "input_size": 224, "epochs": 90, "batch_size": 256, "learning_rate": 0.01}
+    found = block_norm.settings(block_norm.PENALTIES["block_norm"], 365, **own)
+    differing = {name: there for name, (there, here) in found.items() if there != here}
+    assert set(differing) == {"λ of weight decay", "schedule", "augmentation"}
+    assert set(differing.values()) == {"not given"}
+
+
+def test_settings_are_those_that_a_small_network_is_built_and_trained_with(scenes):
+    small = {"width": 0.25, "input_size": 64, "epochs": 4, "batch_size": 32, "learning_rate": 0.02}
+    found = {
+        k: here
+        for k, (_, here) in block_norm.settings(Penalty(strength=0.1, n_groups=3), 10, **small).items()
+    }
+    options = block_norm.network_options("alexnet", 10, width=0.25, input_size=64)
+    model = builders.alexnet(**options)
+    filters = [model.get_layer(f"conv{i}").filters for i in range(1, 6)]
+    assert found["filters"] == "-".join(map(str, filters))
+    first = model.get_layer("conv1")
+    assert found["first layer"] == f"{first.kernel_size[0]}×{first.kernel_size[1]}, stride {first.strides[0]}"
+    assert found["after the convolutions"] == "global average pooling"
+    assert any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+    assert [found[k] for k in ("p (within a group)", "q (across groups)", "groups G in a layer")] == [
+        "2",
+        "1",
+        "3",
+    ]
+    assert [found[k] for k in ("λ of the block norm", "learning rate", "epochs")] == ["0.1", "0.02", "4"]

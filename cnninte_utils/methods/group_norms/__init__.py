@@ -11,6 +11,7 @@ from .weights import (
     group_strengths,
     regularized,
     shrunk_groups,
+    strengths_of,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "observed",
     "regularized",
     "shrunk_groups",
+    "strengths_of",
 ]

@@ -378,6 +378,23 @@ def test_proximal_training_zeroes_a_group_and_the_gradient_does_not():
     np.testing.assert_allclose(exact, toy_optimum(0.1), atol=0.01)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_proximal_step_shrinks_as_the_package_says(dtype):
+    """A rate of 1 and a loss of 0: each batch shortens every group by λ / (1 − momentum) = 0.4 / 0.5."""
+    start = keras.Input((3,))
+    dense = keras.layers.Dense(7, use_bias=False, name="dense")
+    model = keras.Model(start, dense(start))
+    kernel = np.random.default_rng(0).standard_normal((3, 7)).astype(dtype)
+    kernel[:, 5:] = 0
+    dense.set_weights([kernel])
+    model.compile(keras.optimizers.SGD(1.0, momentum=0.5), "mse")
+    step = ProximalStep(["dense"], 3, 0.4)
+    model.fit(np.zeros((1, 3)), np.zeros((1, 7)), epochs=1, batch_size=1, verbose=0, callbacks=[step])
+    expected = ops.convert_to_numpy(group_norms.shrunk_groups(kernel.astype("float32"), 3, 0.8))
+    np.testing.assert_allclose(dense.kernel, expected, rtol=1e-5, atol=1e-7)
+    assert np.array_equal(dense.kernel[:, 5:], np.zeros((3, 2)))
+
+
 def test_proximal_training_has_the_same_minimum_with_momentum():
     with_momentum, _ = toy_training(
         callbacks=[ProximalStep(["dense"], 2, 0.4)], learning_rate=0.01, momentum=0.9
@@ -454,3 +471,22 @@ def test_strengths_are_logged_after_every_epoch():
     assert [len(values) for values in logged] == [60, 60]
     assert all(isinstance(value, float) for value in logged[0])
     np.testing.assert_allclose([values[-1] for values in logged], plain_norms(kernel, 2, 2), rtol=1e-6)
+
+
+def test_strengths_of_a_network_are_those_of_its_convolutions():
+    alexnet = builders.alexnet(variant="one_tower", width=0.08, input_size=64, head="pooling")
+    found = group_norms.strengths_of(alexnet, 2)
+    assert list(found) == [f"conv{i}" for i in range(1, 6)]
+    kernel = ops.convert_to_numpy(alexnet.get_layer("conv2").kernel)
+    halves = np.split(kernel, 2, axis=-1)
+    np.testing.assert_allclose(found["conv2"], [np.sqrt((half**2).sum()) for half in halves], rtol=1e-5)
+    largest = group_norms.strengths_of(alexnet, 2, np.inf, ["conv3"])
+    kernel = ops.convert_to_numpy(alexnet.get_layer("conv3").kernel)
+    np.testing.assert_allclose(
+        largest["conv3"], [np.abs(half).max() for half in np.split(kernel, 2, axis=-1)]
+    )
+
+
+def test_strengths_of_unknown_layers_are_refused():
+    with pytest.raises(ValueError, match="conv9"):
+        group_norms.strengths_of(builders.mnist_cnn(), 2, layers=["conv9"])
