@@ -179,7 +179,7 @@ def with_formulas(markdown: str) -> str:
         if match["code"]:
             return match["code"]
         latex, display = (match["display"], "block") if match["display"] else (match["inline"], "inline")
-        return convert(latex.strip(), display=display)
+        return convert(latex.strip().replace(r"\arg", r"\operatorname{arg}"), display=display)
 
     return _FORMULA.sub(drawn, markdown)
 
