@@ -14,6 +14,7 @@ from .cnn_inte import (
     separation_bars,
     signed_maps,
     sliding_filter,
+    training_diagrams,
     tree_diagram,
 )
 from .common import (

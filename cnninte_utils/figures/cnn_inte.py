@@ -148,6 +148,36 @@ def block_diagram(
     return ax
 
 
+def training_diagrams() -> Figure:
+    """Draw how meta-learning and how CNN-INTE are trained, one above the other.
+
+    References
+    ----------
+    Liu, Wang, Matwin 2018, Figs 2 and 4, redrawn.
+    """
+    stacking = {
+        "data": (0, 1, "training data"), "model base": (1.6, 1, "base models\n1 … m"),
+        "said": (3.2, 1, "their predictions"), "label": (4.8, 0, "labels"),
+        "model meta": (4.8, 1, "meta-learner"),
+    }  # fmt: skip
+    inte = {
+        "S": (0, 1, "activations S\n128 × N"), "F": (1.6, 1, "K factors"), "said": (3.2, 1, "N × K IDs"),
+        "label": (4.8, 0, "labels"), "model meta": (4.8, 1, "small tree"),
+        "x": (1.6, 0, "pixels"), "model base": (3.2, 0, "K forests"),
+    }  # fmt: skip
+    to_meta = [("said", "model meta"), ("label", "model meta")]
+    to_ids = [("S", "F", "cluster\nneurons"), ("F", "said", "cluster\nimages")]
+    figure, axes = plt.subplots(2, 1, figsize=(9, 4.6))
+    block_diagram(stacking, [("data", "model base"), ("model base", "said"), *to_meta], axes[0])
+    to_base = [("x", "model base"), ("said", "model base", "targets")]
+    block_diagram(inte, [*to_ids, *to_meta, *to_base], axes[1])
+    axes[0].set_title(
+        "Meta-learning (Fig. 2): base models predict the label, the meta-learner learns from them"
+    )
+    axes[1].set_title("CNN-INTE (Fig. 4): clusters of activations are what the base models learn to predict")
+    return figure
+
+
 def layer_stack(layers: Sequence[tuple[str, tuple[int, ...]]], ax: Axes) -> Axes:
     """Draw a network as it is usually drawn: feature maps as stacked squares, dense layers as bars.
 

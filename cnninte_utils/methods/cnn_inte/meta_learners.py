@@ -9,6 +9,7 @@ sets (``"nominal"``) does not.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -196,6 +197,27 @@ class MetaTree(ClassifierMixin, BaseEstimator):
     def leaf_labels(self) -> np.ndarray:
         """Return the label of every leaf."""
         return self.classes_[self.tree_.classes[self.tree_.leaves]]
+
+    def leaf_table(self) -> pd.DataFrame:
+        """Return the leaves, largest first: class, depth, training instances, the share of the class."""
+        counts = self.tree_.counts[self.tree_.leaves]
+        table = {
+            "class": self.leaf_labels(),
+            "depth": [len(path) for path in self.paths()],
+            "instances": counts.sum(axis=1),
+            "share of the class": counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1),
+        }
+        return pd.DataFrame(table).sort_values("instances", ascending=False, ignore_index=True)
+
+    def accuracies_by_depth(self, ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the accuracy of this tree cut at depth 1, 2, … down to `max_depth`.
+
+        A greedy tree contains all shallower ones: each node has its most frequent class.
+        """
+        checks.at_least(1, max_depth=self.max_depth)
+        ids = _checked(ids, self.tree_)
+        nodes = [self.tree_.apply(ids, max_depth=depth) for depth in range(1, self.max_depth + 1)]
+        return np.array([np.mean(self.classes_[self.tree_.classes[node]] == labels) for node in nodes])
 
     def _best_splits(self, level, counts):
         """Yield (node, factor, goes_left, class counts on the left) for the nodes worth splitting."""

@@ -6,9 +6,16 @@ Everything here looks at training data only; test accuracies are for the caller 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .meta_learners import MetaTree, Tree
+from .meta_learners import CRITERIA, DecisionSet, MetaTree, Tree
 
-__all__ = ["climb_numbering", "distinct_rows", "lookup_accuracy", "near_optimal_tree", "random_numbering"]
+__all__ = [
+    "climb_numbering",
+    "distinct_rows",
+    "lookup_accuracy",
+    "near_optimal_tree",
+    "random_numbering",
+    "rival_models",
+]
 
 
 def random_numbering(n_factors: int, n_ids: int, random_state=None) -> np.ndarray:
@@ -132,6 +139,54 @@ def near_optimal_tree(
             best = candidate
     start.tree_ = search.to_tree(best)
     return start
+
+
+def rival_models(
+    ids: np.ndarray,
+    labels: np.ndarray,
+    *,
+    max_depth: int = 5,
+    n_renumberings: int = 200,
+    n_rounds: int = 60,
+    random_state=None,
+) -> dict[str, list]:
+    """Fit what may stand beside one tree on the same IDs: other numberings, sets for numbers, rules.
+
+    Parameters
+    ----------
+    ids : int array of shape (n, factors)
+    labels : array of shape (n,)
+    max_depth : int
+        Of every tree; the decision set has as many rules as such a tree has leaves.
+    n_renumberings : int
+        Random numberings for each criterion, and swaps that a climb tries.
+    n_rounds : int
+        As for :func:`near_optimal_tree`.
+
+    Returns
+    -------
+    dict
+        Name → fitted models: "nearly optimal", "decision set" and, for each criterion, "renumbered, …"
+        (many of them), "climbed, …" and "nominal, …".
+    """
+    rng = check_random_state(random_state)
+    problem = distinct_rows(ids, labels)
+    n_factors, n_ids = ids.shape[1], int(ids.max()) + 1
+    options = {"max_depth": max_depth, "n_rounds": n_rounds, "random_state": rng}
+    models = {
+        "nearly optimal": [near_optimal_tree(ids, labels, **options)],
+        "decision set": [DecisionSet(2**max_depth).fit(ids, labels)],
+    }
+    for criterion in CRITERIA:
+        start = MetaTree(max_depth, criterion)
+        models[f"renumbered, {criterion}"] = [
+            _with_numbering(start, random_numbering(n_factors, n_ids, rng)).fit(*problem)
+            for _ in range(n_renumberings)
+        ]
+        climbed = climb_numbering(ids, labels, start, n_steps=n_renumberings, random_state=rng)
+        models[f"climbed, {criterion}"] = [climbed]
+        models[f"nominal, {criterion}"] = [MetaTree(max_depth, criterion, "nominal").fit(*problem)]
+    return models
 
 
 def _grouped(ids, labels):

@@ -173,3 +173,21 @@ def test_a_grown_tree_contains_all_shallower_ones(splits):
     for depth in range(7):
         cut = grown.tree_.classes[grown.tree_.apply(ids, max_depth=depth)]
         assert np.array_equal(cut, MetaTree(depth, splits=splits).fit(ids, labels).predict(ids))
+
+
+def test_leaf_table_counts_what_ends_where():
+    ids = np.array([[0], [0], [0], [1], [1], [2]])
+    table = MetaTree(2).fit(ids, np.array(list("aaabbc"))).leaf_table()
+    assert table["class"].tolist() == ["a", "b", "c"]
+    assert table["instances"].tolist() == [3, 2, 1]
+    assert table["depth"].tolist() == [1, 2, 2]
+    assert table["share of the class"].tolist() == [1, 1, 1]
+
+
+def test_a_cut_tree_is_the_shallower_tree():
+    rng = np.random.default_rng(0)
+    ids, labels = rng.integers(0, 5, (400, 3)), rng.integers(0, 4, 400)
+    other_ids, other_labels = rng.integers(0, 5, (100, 3)), rng.integers(0, 4, 100)
+    cut = MetaTree(4).fit(ids, labels).accuracies_by_depth(other_ids, other_labels)
+    shallow = [MetaTree(depth).fit(ids, labels).score(other_ids, other_labels) for depth in range(1, 5)]
+    assert np.allclose(cut, shallow)

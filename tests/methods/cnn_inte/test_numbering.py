@@ -10,6 +10,7 @@ from cnninte_utils.methods.cnn_inte.numbering import (
     lookup_accuracy,
     near_optimal_tree,
     random_numbering,
+    rival_models,
 )
 
 
@@ -89,3 +90,20 @@ def test_merged_rows_give_the_same_tree(splits):
     a, b = MetaTree(4, splits=splits).fit(ids, labels), MetaTree(4, splits=splits).fit(*merged)
     assert np.array_equal(a.tree_.counts, b.tree_.counts)
     assert a.score(ids, labels) == pytest.approx(b.score(*merged))
+
+
+def test_rivals_are_many_numberings_and_one_of_each_other_kind():
+    ids, labels = problem(3)
+    models = rival_models(ids, labels, max_depth=2, n_renumberings=7, n_rounds=3, random_state=0)
+    assert {name: len(fitted) for name, fitted in models.items()} == {
+        "nearly optimal": 1, "decision set": 1,
+        "renumbered, gini": 7, "climbed, gini": 1, "nominal, gini": 1,
+        "renumbered, entropy": 7, "climbed, entropy": 1, "nominal, entropy": 1,
+    }  # fmt: skip
+    training = {name: [model.score(ids, labels) for model in fitted] for name, fitted in models.items()}
+    best = training.pop("nearly optimal")[0]
+    assert all(
+        best >= score for name, scores in training.items() if name != "decision set" for score in scores
+    )
+    assert {tree.criterion for tree in models["renumbered, gini"]} == {"gini"}
+    assert len({tree.numbering.tobytes() for tree in models["renumbered, entropy"]}) > 1
