@@ -1,6 +1,6 @@
 """One engine that takes a signal backwards through a network, by any rule for each kind of step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -270,20 +270,31 @@ class Trace:
         """
         if until is not None:
             checks.choice("step", until, [record.step.name for record in self.records])
+        for name, arrived in self.signals(signal, rules):
+            if name == (until or self.image):
+                return arrived
+        return ops.zeros_like(self[until].output)
+
+    def signals(
+        self, signal: Signal, rules: Mapping[str, Rule] | None = None
+    ) -> Iterator[tuple[str, Signal]]:
+        """Yield what arrives at each step's output on the way down, with the step's name; the image is last.
+
+        Parameters as for :meth:`down`.
+        """
         rules = rules or {}
         signals = {self.records[-1].step.name: signal}
         for record in reversed(self.records):
             arrived = signals.pop(record.step.name, None)
-            if record.step.name == until:
-                return ops.zeros_like(record.output) if arrived is None else arrived
             if arrived is None:
                 continue
+            yield record.step.name, arrived
             rule = rules.get(record.step.name, rules.get(record.step.kind, _gradient))
             sent = rule(record, arrived)
             sent = sent if isinstance(sent, tuple) else (sent,)
             for name, part in zip(record.step.inputs, sent, strict=True):
                 signals[name] = signals[name] + part if name in signals else part
-        return signals[self.image]
+        yield self.image, signals[self.image]
 
 
 def _gradient(record: Record, signal: Signal) -> Signal | tuple[Signal, ...]:

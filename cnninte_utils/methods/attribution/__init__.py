@@ -3,6 +3,7 @@
 from .class_maps import cam, grad_cam
 from .gradients import gradient, gradient_input, integrated_gradients, smoothgrad
 from .rectifiers import deconvnet, guided
+from .relevance import lrp
 
 __all__ = [
     "cam",
@@ -12,5 +13,6 @@ __all__ = [
     "gradient_input",
     "guided",
     "integrated_gradients",
+    "lrp",
     "smoothgrad",
 ]
