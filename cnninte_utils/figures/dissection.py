@@ -409,3 +409,79 @@ def unit_page(
     iou_bars(names, ious, figure.add_subplot(grid[:, 1]), threshold=threshold)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def iou_bound(
+    concepts: pd.DataFrame, ax: Axes, *, mask_share: float, threshold: float = 0.04, n_named: int = 6
+) -> Axes:
+    """Draw every concept's highest IoU against its size, below what a mask of some size can reach.
+
+    Parameters
+    ----------
+    concepts : DataFrame
+        One row a concept: ``concept``, ``category``, ``share`` (of all pixels, above 0), ``iou``.
+    mask_share : float
+        Share of all pixels under the largest mask; the bound is mask_share / share, and 1 at most.
+    threshold : float
+        From where on a unit is a detector.
+    n_named : int
+        How many concepts are named: those with the highest IoU.
+    """
+    for category, color in CATEGORY_COLORS.items():
+        some = concepts[concepts["category"] == category]
+        if len(some):
+            ax.scatter(
+                some["share"],
+                some["iou"],
+                s=22,
+                color=color,
+                alpha=0.85,
+                linewidths=0,
+                label=category,
+                zorder=3,
+            )
+    shares = np.geomspace(min(concepts["share"].min(), mask_share) / 1.5, 1, 200)
+    bound = np.minimum(1, mask_share / shares)
+    ax.plot(shares, bound, color="0.2", lw=1.5, label="largest mask / label")
+    ax.fill_between(shares, bound, 1, color="0.9", zorder=0)
+    ax.axhline(threshold, color=_MARK, ls="--", lw=1.2, label=f"detector from {threshold:g}")
+    for row in concepts.nlargest(n_named, "iou").itertuples():
+        ax.annotate(row.concept, (row.share, row.iou), xytext=(4, 3), textcoords="offset points", fontsize=8)
+    ax.set(xscale="log", xlim=(shares[0], 1), ylim=(0, 1.15 * max(concepts["iou"].max(), threshold)))
+    ax.set(xlabel="share of all pixels that the concept covers", ylabel="highest IoU of any unit")
+    _legend_beside(ax, ax.get_legend_handles_labels()[0])
+    return ax
+
+
+def counts_and_nulls(counts: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw what networks count beside every draw of their nulls, a row for each network.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        ``row`` (what is drawn in one row), ``kind`` (``"detectors"`` or the name of a null), ``detectors``:
+        one row for each training and draw. The networks' own counts are diamonds, draws are dots, each null
+        on a line of its own; a bar marks a null's median.
+    """
+    rows = counts["row"].unique().tolist()
+    nulls = [kind for kind in counts["kind"].unique() if kind != "detectors"]
+    colors = dict(zip(nulls, ("#56B4E9", "#E69F00", "#009E73"), strict=False))
+    for place, row in enumerate(rows):
+        some = counts[counts["row"] == row]
+        for line, kind in enumerate(nulls, start=1):
+            values = some.loc[some["kind"] == kind, "detectors"].to_numpy()
+            height = place + 0.22 * line
+            ax.scatter(values, np.full(len(values), height), s=24, color=colors[kind], alpha=0.5, lw=0,
+                       label=f"{kind}, each draw" if place == 0 else None)  # fmt: skip
+            ax.plot([np.median(values)] * 2, [height - 0.09, height + 0.09], color=colors[kind], lw=2.5)
+        own = some.loc[some["kind"] == "detectors", "detectors"]
+        ax.scatter(own, np.full(len(own), place), s=52, marker="D", color=_MARK, edgecolors="white", zorder=3,
+                   label="the network's own units" if place == 0 else None)  # fmt: skip
+    ax.set_yticks(np.arange(len(rows)) + 0.2, rows)
+    ax.set_ylim(len(rows) - 0.3, -0.35)
+    ax.set_xlim(left=-0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("unique detectors, summed over layers")
+    _legend_beside(ax, ax.get_legend_handles_labels()[0])
+    return ax

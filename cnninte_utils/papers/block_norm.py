@@ -1,14 +1,27 @@
 """Train the pairs of paper C: AlexNet and AlexNet-B, with weight decay and with block norm."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from .. import checks
+import pandas as pd
+
+from .. import checks, measures
 from ..datasets import ImageDataset
 from ..methods.group_norms.objective import Penalty
 from ..networks.parts import scaled
 from ..networks.training import Recipe, TrainedNetwork, fit_or_load
 
-__all__ = ["CHOICES", "FILTERS", "NETWORKS", "PENALTIES", "network_options", "reduction", "settings", "train"]
+__all__ = [
+    "CHOICES",
+    "FILTERS",
+    "NETWORKS",
+    "PENALTIES",
+    "network_options",
+    "reduction",
+    "settings",
+    "table_1",
+    "train",
+]
 
 NETWORKS = {"alexnet": False, "alexnet_b": True}
 """Whether each normalises batches after every convolution."""
@@ -81,6 +94,42 @@ def train(
     )  # fmt: skip
     options = network_options(network, len(dataset.class_names), width=width, input_size=input_size)
     return fit_or_load("alexnet", dataset, recipe, options=options, objective=penalty)
+
+
+def table_1(counts: pd.DataFrame, dataset: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Make the claims of Table 1's cells and rows for one training set of the paper.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        One row for each training and draw of a null: ``network``, ``penalty``, ``seed``, ``kind``
+        ("detectors" or the name of a null) and ``detectors``.
+    dataset : str
+        The paper's training set, as in the ids of its claims.
+
+    Returns
+    -------
+    measured : dict of str to value
+        Claim → mean and spread of the detectors over trainings, or whether block norm has more on average.
+    reasons : dict of str to str
+        Claim → median and range of each null, or the difference in each pair of trainings.
+    """
+    measured, reasons = {}, {}
+    own = counts[counts["kind"] == "detectors"].set_index(["network", "penalty", "seed"])["detectors"]
+    own = own.sort_index()
+    for (network, penalty), some in counts.groupby(["network", "penalty"]):
+        claim = f"block_norm.detectors.{dataset}.{network}.{penalty}"
+        measured[claim] = measures.mean_sd(own[network, penalty])
+        nulls = some[some["kind"] != "detectors"].groupby("kind")["detectors"]
+        reasons[claim] = "; ".join(
+            f"{kind}: median {values.median():g}, {values.min()} to {values.max()}" for kind, values in nulls
+        )
+    for network in counts["network"].unique():
+        claim = f"block_norm.gain.{dataset}.{network}"
+        more = (own[network, "block_norm"] - own[network, "weight_decay"]).dropna()
+        measured[claim] = bool(more.mean() > 0)
+        reasons[claim] = "each pair of trainings: " + ", ".join(f"{difference:+g}" for difference in more)
+    return measured, reasons
 
 
 def reduction(width: float, input_size: int, epochs: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 from cnninte_utils import figures
+from cnninte_utils.figures import dissection as dissection_drawings
 from cnninte_utils.figures import group_norms as drawings
 from cnninte_utils.figures.group_norms import penalty_colors
 
@@ -468,6 +469,48 @@ def test_unit_page_has_images_reconstructions_and_bars():
     assert ticks(bars.yaxis) == ["dog", "-"]
     assert bars.lines[0].get_xdata() == [0.1, 0.1]
     assert figure.get_suptitle() == "A unit"
+
+
+def test_iou_bound_is_mask_by_label_and_names_the_highest(ax):
+    concepts = pd.DataFrame(
+        {
+            "concept": ["sky", "red-c", "wheel"],
+            "category": ["object", "color", "part"],
+            "share": [0.4, 0.1, 0.001],
+            "iou": [0.01, 0.06, 0.2],
+        }
+    )
+    dissection_drawings.iou_bound(concepts, ax, mask_share=0.01, threshold=0.05, n_named=2)
+    bound = ax.lines[0]
+    assert np.interp(0.1, *bound.get_data()) == pytest.approx(0.1, rel=0.01)
+    assert bound.get_ydata()[0] == 1  # of what is smaller than the mask
+    assert bound.get_ydata()[-1] == pytest.approx(0.01)
+    assert list(ax.lines[1].get_ydata()) == [0.05, 0.05]
+    assert [text.get_text() for text in ax.texts] == ["wheel", "red-c"]
+    assert legend(ax) == ["color", "object", "part", "largest mask / label", "detector from 0.05"]
+    color = ax.collections[0]
+    assert color.get_offsets().tolist() == [[0.1, 0.06]]
+    assert ax.get_xscale() == "log"
+
+
+def test_counts_and_nulls_show_every_draw(ax):
+    counts = pd.DataFrame(
+        [
+            ("a", "detectors", 9), ("a", "rotated", 4), ("a", "rotated", 8), ("a", "permuted", 1),
+            ("b", "detectors", 3), ("b", "detectors", 5), ("b", "rotated", 2), ("b", "permuted", 0),
+        ],
+        columns=["row", "kind", "detectors"],
+    )  # fmt: skip
+    dissection_drawings.counts_and_nulls(counts, ax)
+    rotated, permuted, own = ax.collections[:3]
+    assert rotated.get_offsets()[:, 0].tolist() == [4, 8]
+    assert permuted.get_offsets()[:, 0].tolist() == [1]
+    assert own.get_offsets().tolist() == [[9, 0]]
+    assert len({offsets[0, 1] for offsets in (rotated.get_offsets(), permuted.get_offsets())}) == 2
+    assert list(ax.lines[0].get_xdata()) == [6, 6]
+    assert ax.collections[5].get_offsets().tolist() == [[3, 1], [5, 1]]
+    assert ticks(ax.yaxis) == ["a", "b"]
+    assert legend(ax) == ["rotated, each draw", "permuted, each draw", "the network's own units"]
 
 
 def test_categories_and_penalties_have_distinct_colors():

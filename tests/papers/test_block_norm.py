@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
-from cnninte_utils import datasets
+from cnninte_utils import claims, datasets
 from cnninte_utils.methods.group_norms.objective import Penalty
 from cnninte_utils.methods.group_norms.weights import group_strengths
 from cnninte_utils.networks import builders, lookup
@@ -191,3 +192,23 @@ def test_settings_are_those_that_a_small_network_is_built_and_trained_with(scene
         "3",
     ]
     assert [found[k] for k in ("λ of the block norm", "learning rate", "epochs")] == ["0.1", "0.02", "4"]
+
+
+def test_table_1_by_hand():
+    rows = [
+        ("alexnet", "weight_decay", 0, "detectors", 10), ("alexnet", "block_norm", 0, "detectors", 13),
+        ("alexnet", "weight_decay", 1, "detectors", 12), ("alexnet", "block_norm", 1, "detectors", 11),
+        ("alexnet", "block_norm", 0, "permuted", 2), ("alexnet", "block_norm", 1, "permuted", 5),
+        ("alexnet", "block_norm", 1, "rotated", 9), ("alexnet_b", "weight_decay", 0, "detectors", 7),
+        ("alexnet_b", "block_norm", 0, "detectors", 7),
+    ]  # fmt: skip
+    counts = pd.DataFrame(rows, columns=["network", "penalty", "seed", "kind", "detectors"])
+    measured, reasons = block_norm.table_1(counts, "places50_1")
+    assert set(measured) <= set(claims.catalogue())
+    cell = "block_norm.detectors.places50_1.alexnet.block_norm"
+    assert measured[cell] == {"mean": 12, "sd": pytest.approx(np.sqrt(2)), "n": 2}
+    assert reasons[cell] == "permuted: median 3.5, 2 to 5; rotated: median 9, 9 to 9"
+    assert reasons["block_norm.detectors.places50_1.alexnet.weight_decay"] == ""
+    assert measured["block_norm.gain.places50_1.alexnet"] is True  # +3 and -1
+    assert reasons["block_norm.gain.places50_1.alexnet"] == "each pair of trainings: +3, -1"
+    assert measured["block_norm.gain.places50_1.alexnet_b"] is False

@@ -15,6 +15,7 @@ __all__ = [
     "Concepts",
     "Dissection",
     "Probe",
+    "counts_with_nulls",
     "detectors_by_threshold",
     "read_all",
     "unique_detectors",
@@ -117,6 +118,15 @@ class Dissection:
         primary = np.maximum(self.concepts.primary, 0)
         mask = self.area[:, primary] if union == "category" else self.mask[:, None]
         return self.both / (mask + self.label - self.both + 1e-10)
+
+    def under_mask(self, unit: int) -> pd.Series:
+        """Return what lies under a unit's mask: concept → share of the mask's pixels, the largest first.
+
+        Shares may add up to more than 1, for a pixel may have several labels; labels that never lie under
+        the mask are left out.
+        """
+        shares = pd.Series(self.both[unit] / max(int(self.mask[unit]), 1), index=self.concepts.names)
+        return shares[shares > 0].sort_values(ascending=False, kind="stable")
 
     def best(self, union: str = "category") -> pd.DataFrame:
         """Return each unit's best concept in every category.
@@ -224,6 +234,40 @@ def unique_detectors(
         counts = counts.reindex(dissection.concepts.categories, fill_value=0)
         rows.append(asdict(dissection.probe) | counts.to_dict() | {"sum": int(counts.sum())})
     return pd.DataFrame(rows)
+
+
+def counts_with_nulls(
+    dissections: Sequence[Dissection], iou_threshold: float = 0.04, union: str = "category"
+) -> pd.DataFrame:
+    """Count unique detectors, summed over layers, once for the units themselves and once for each null draw.
+
+    Returns
+    -------
+    DataFrame
+        ``kind`` ("detectors", "rotated" or "permuted"), ``draw`` (seed of the null; 0 for the units
+        themselves) and ``detectors``; one row for each kind and draw, the units themselves first.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one quantile: their detectors would be added up.
+    """
+    quantiles = {dissection.probe.quantile for dissection in dissections}
+    if len(quantiles) > 1:
+        raise ValueError(f"expected dissections of one quantile, got {sorted(quantiles)}")
+    table = unique_detectors(dissections, iou_threshold, union)
+    sums = {}
+    for probe, detectors in zip((d.probe for d in dissections), table["sum"], strict=True):
+        if probe.permutation is not None:
+            key = "permuted", probe.permutation
+        elif probe.rotation is not None:
+            key = "rotated", probe.rotation
+        else:
+            key = "detectors", 0
+        sums[key] = sums.get(key, 0) + detectors
+    order = ("detectors", "rotated", "permuted")
+    rows = sorted(sums.items(), key=lambda item: (order.index(item[0][0]), item[0][1]))
+    return pd.DataFrame([{"kind": kind, "draw": draw, "detectors": n} for (kind, draw), n in rows])
 
 
 def detectors_by_threshold(

@@ -11,6 +11,7 @@ from cnninte_utils.methods.dissection.results import (
     Concepts,
     Dissection,
     Probe,
+    counts_with_nulls,
     detectors_by_threshold,
     unique_detectors,
 )
@@ -97,3 +98,45 @@ def test_unknown_names_are_refused(counted):
         counted.iou("image")
     with pytest.raises(ValueError, match="quantile must be between 0 and 1, got 5"):
         Probe("conv1", quantile=5)
+
+
+def test_what_lies_under_a_mask_by_hand(counted):
+    assert counted.under_mask(0).to_dict() == {"red": 0.5}
+    assert counted.under_mask(1).to_dict() == {"wheel": 0.1, "car": 0.1, "blue": 1 / 40}
+    assert list(counted.under_mask(1).index) == ["wheel", "car", "blue"]
+    assert counted.under_mask(2).empty  # nothing, and no division by zero
+
+
+@pytest.mark.parametrize("union", ["category", "dataset"])
+def test_iou_is_no_larger_than_mask_by_label(counted, union):
+    bound = counted.mask[:, None] / np.maximum(counted.label, 1)
+    assert (counted.iou(union) <= bound).all()
+
+
+def test_counts_with_nulls_are_sums_over_layers_for_each_draw():
+    one = dissection([[0, 5, 0, 0, 0], [0, 0, 4, 0, 0]], [[5, 0], [0, 4]], [5, 4], [0, 10, 4, 4, 7])
+    none = dissection([[0, 0, 0, 0, 0]], [[0, 0]], [5], [0, 10, 4, 4, 7])
+
+    def null(source, **probe):
+        return replace(source, probe=Probe("conv1", **probe))
+
+    found = counts_with_nulls(
+        [
+            null(none, permutation=1), null(one, permutation=0), null(one, rotation=3), null(one, rotation=3),
+            one, replace(none, probe=Probe("conv2")),
+        ]
+    )  # fmt: skip
+    assert found.to_numpy().tolist() == [
+        ["detectors", 0, 2],
+        ["rotated", 3, 4],
+        ["permuted", 0, 2],
+        ["permuted", 1, 0],
+    ]
+    assert list(found) == ["kind", "draw", "detectors"]
+    assert counts_with_nulls([one], iou_threshold=0.6)["detectors"].tolist() == [1]
+
+
+def test_counts_of_several_quantiles_are_not_added_up(counted):
+    other = replace(counted, probe=Probe("conv1", 0.01))
+    with pytest.raises(ValueError, match=r"one quantile, got \[0.005, 0.01\]"):
+        counts_with_nulls([counted, other])
