@@ -252,15 +252,24 @@ class Trace:
         """Return the record of the step of this name."""
         return next(record for record in self.records if record.step.name == name)
 
-    def down(self, signal: Signal, rules: Mapping[str, Rule] | None = None, *, until: str | None = None):
+    def down(
+        self,
+        signal: Signal,
+        rules: Mapping[str, Rule] | None = None,
+        *,
+        of_step: Mapping[str, Rule] | None = None,
+        until: str | None = None,
+    ) -> Signal:
         """Take a signal down from the top to the images.
 
         Parameters
         ----------
         signal : tensor of the output's shape
         rules : mapping of str to Rule, optional
-            By kind of step, or by a step's name, which comes first; the gradient where there is none. Where
-            several steps take one tensor, what they send back is added.
+            By kind of step; the gradient where there is none. Where several steps take one tensor, what they
+            send back is added.
+        of_step : mapping of str to Rule, optional
+            By the name of a step that has a rule of its own.
         until : str, optional
             Name of the step at whose output to stop.
 
@@ -270,26 +279,30 @@ class Trace:
         """
         if until is not None:
             checks.choice("step", until, [record.step.name for record in self.records])
-        for name, arrived in self.signals(signal, rules):
+        for name, arrived in self.signals(signal, rules, of_step=of_step):
             if name == (until or self.image):
                 return arrived
         return ops.zeros_like(self[until].output)
 
     def signals(
-        self, signal: Signal, rules: Mapping[str, Rule] | None = None
+        self,
+        signal: Signal,
+        rules: Mapping[str, Rule] | None = None,
+        *,
+        of_step: Mapping[str, Rule] | None = None,
     ) -> Iterator[tuple[str, Signal]]:
         """Yield what arrives at each step's output on the way down, with the step's name; the image is last.
 
         Parameters as for :meth:`down`.
         """
-        rules = rules or {}
+        rules, of_step = rules or {}, of_step or {}
         signals = {self.records[-1].step.name: signal}
         for record in reversed(self.records):
             arrived = signals.pop(record.step.name, None)
             if arrived is None:
                 continue
             yield record.step.name, arrived
-            rule = rules.get(record.step.name, rules.get(record.step.kind, _gradient))
+            rule = of_step.get(record.step.name) or rules.get(record.step.kind, _gradient)
             sent = rule(record, arrived)
             sent = sent if isinstance(sent, tuple) else (sent,)
             for name, part in zip(record.step.inputs, sent, strict=True):

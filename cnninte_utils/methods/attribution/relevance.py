@@ -176,13 +176,14 @@ def _handed_down(model, images, targets, options: _Options, *, start=None, is_to
     """Return the relevance of the image, or the total at every step."""
     logits, images, cotangents = explained.prepared(model, images, targets)
     network = backward.steps(logits, folded=True)
-    rules = _rules(network, logits.input_shape[1:], options)
+    rules, of_step = _rules(options), _of_first(network, logits.input_shape[1:], options)
 
     def descend(x, v):
         trace = backward.trace(network, x)
         signal = trace.output * v
         found = {}
-        for name, relevance in trace.signals(signal if start is None else start(signal), rules):
+        signal = signal if start is None else start(signal)
+        for name, relevance in trace.signals(signal, rules, of_step=of_step):
             name = "image" if name == trace.image else name
             if is_total:
                 found[name] = ops.sum(relevance, axis=tuple(range(1, len(relevance.shape))))
@@ -193,22 +194,21 @@ def _handed_down(model, images, targets, options: _Options, *, start=None, is_to
     return in_batches(descend, logits, images, cotangents, copies=3)
 
 
-def _rules(network: tuple[backward.Step, ...], shape, options: _Options) -> dict[str, backward.Rule]:
-    """Return a rule for each kind of step, and for the first steps with weights by name."""
+def _rules(options: _Options) -> dict[str, backward.Rule]:
+    """Return a rule for each kind of step that does not simply send the gradient on."""
     plan = RULES[options.rule]
-    rules = {
-        "dense": partial(_WEIGHTED[plan["dense"]], options),
-        "convolution": partial(_WEIGHTED[plan["convolution"]], options),
-        "batch_norm": partial(_batch_norm, options),
-        "average_pooling": _average,
-        "add": _sum,
-    }
-    rules |= {kind: lambda record, relevance: relevance for kind in ("relu", "lrn", "standardize")}
-    first = options.first or plan["first"]
-    if first != "same":
-        for name, ends in backward.box(network, shape, *options.pixels).items():
-            rules[name] = partial(_FIRST[first], ends)
-    return rules
+    rules = {kind: partial(_WEIGHTED[plan[kind]], options) for kind in ("dense", "convolution")}
+    rules |= {"batch_norm": partial(_batch_norm, options), "average_pooling": _average, "add": _sum}
+    return rules | {kind: lambda record, relevance: relevance for kind in ("relu", "lrn", "standardize")}
+
+
+def _of_first(network: tuple[backward.Step, ...], shape, options: _Options) -> dict[str, backward.Rule]:
+    """Return, by name, the rule of the first steps with weights, if they have one of their own."""
+    first = options.first or RULES[options.rule]["first"]
+    if first == "same":
+        return {}
+    ends = backward.box(network, shape, *options.pixels)
+    return {name: partial(_FIRST[first], ends[name]) for name in ends}
 
 
 def _shared(step: backward.Step, parts: list[tuple], bias, relevance, epsilon: float = 0.0):
@@ -328,8 +328,8 @@ CARDS = (
     Card(
         name="Deep Taylor", function="attribution.relevance.deep_taylor",
         question="Which pixels spoke for the score, all the way down?",
-        access="layers", output="not negative in a chain, per channel", passes="1 F + about 2 B", is_signed=False,
-        sums_to="max(f(x), 0), less the biases' share",
+        access="layers", output="not negative in a chain, per channel", passes="1 F + about 2 B",
+        is_signed=False, sums_to="max(f(x), 0), less the biases' share",
         fails="Says nothing against a class; hardly changes when the last layers' weights are random.",
         source="Montavon et al. 2017",
     ),
