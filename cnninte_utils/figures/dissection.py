@@ -412,7 +412,7 @@ def unit_page(
 
 
 def iou_bound(
-    concepts: pd.DataFrame, ax: Axes, *, mask_share: float, threshold: float = 0.04, n_named: int = 6
+    concepts: pd.DataFrame, ax: Axes, *, mask_share: float, threshold: float = 0.04, n_named: int = 4
 ) -> Axes:
     """Draw every concept's highest IoU against its size, below what a mask of some size can reach.
 
