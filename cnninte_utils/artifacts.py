@@ -10,6 +10,7 @@ import lzma
 import math
 import os
 import shutil
+import socket
 import tarfile
 import tempfile
 import tokenize
@@ -25,6 +26,7 @@ import filelock
 import numpy as np
 import platformdirs
 import pooch
+import psutil
 
 from .progress import is_watched
 
@@ -46,6 +48,8 @@ __all__ = [
     "read_arrays",
     "read_json",
     "repair_advice",
+    "sweep",
+    "temporary_prefix",
     "write_json",
 ]
 
@@ -102,11 +106,24 @@ def key(determinants: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def temporary_prefix(kind: str = ".writing") -> str:
+    """Return how a temporary name begins: what it is for, and whose it is (machine and process)."""
+    return f"{kind}-{socket.gethostname()}-{os.getpid()}-"
+
+
+def sweep(folder: Path, kind: str = ".writing") -> None:
+    """Remove what processes of this machine that are gone have left half done in a folder."""
+    for path in folder.glob(f"{kind}-{socket.gethostname()}-*"):
+        owner = path.name.removeprefix(f"{kind}-{socket.gethostname()}-").partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the name `path` only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -123,7 +140,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder beside `folder`; it takes the name `folder` only if the block succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix()))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -184,10 +201,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """Read JSON; a file that is absent or damaged gives `default`."""
+    """Read JSON; what is absent, damaged or no file gives `default`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, RecursionError):
         return default
 
 
@@ -217,8 +234,9 @@ class Artifact:
 
     def is_complete(self) -> bool:
         """Tell whether the file is there, as it was written."""
-        recorded = read_json(self.manifest, default={})
-        return self.path.is_file() and recorded.get("sha256") == file_digest(self.path)
+        recorded = read_json(self.manifest)
+        is_known = isinstance(recorded, dict) and recorded.keys() >= {"sha256", "notes"}
+        return is_known and self.path.is_file() and recorded["sha256"] == file_digest(self.path)
 
     def get_or_make(self, load: Callable[[Path, Any], Any], make: Callable[[Path], tuple[Any, Any]]) -> Any:
         """Return ``load(path, notes)`` if the file is complete, otherwise what ``make(path)`` gives.

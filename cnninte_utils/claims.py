@@ -1,8 +1,9 @@
 """The papers' numbers beside ours: what each claims, what a run measured, and the verdict."""
 
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "judge",
     "load",
     "papers",
+    "read_rows",
     "report",
     "scoreboard",
 ]
@@ -203,8 +205,29 @@ def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | N
 def load(folder: Path) -> list[Finding]:
     """Return the records of a run's ``claims.json``, in the papers' order; none if there is no file."""
     order = list(catalogue())
-    records = [Finding(**row) for row in read_json(folder / "claims.json", default=[])]
+    records = [Finding(**row) for row in read_rows(folder / "claims.json")]
     return sorted(records, key=lambda r: (order.index(r.id), r.notebook, r.seed))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a ``claims.json`` that are records of claims in the catalogue.
+
+    What else a damaged file, or one of another version, holds is left out with a warning; the runner executes
+    notebooks again whose claims are missing.
+    """
+    found = read_json(path, default=[])
+    rows = [row for row in found if _is_finding(row)] if isinstance(found, list) else []
+    n_other = len(found) - len(rows) if isinstance(found, list) else 1
+    if n_other:
+        warnings.warn(
+            f"{path}: {n_other} of its entries are no claims of this version and are left out", stacklevel=2
+        )
+    return rows
+
+
+def _is_finding(row: Any) -> bool:
+    is_record = isinstance(row, dict) and row.keys() == {field.name for field in fields(Finding)}
+    return is_record and row["id"] in catalogue() and row["verdict"] in VERDICTS and type(row["seed"]) is int
 
 
 def scoreboard(records: list[Finding]) -> pd.DataFrame:
@@ -250,7 +273,7 @@ def _merge(path: Path, records: list[Finding]) -> None:
         return row["id"], row["notebook"], row["dataset"], row["preset"], row["seed"]
 
     with lock(path):
-        rows = {identity(row): row for row in read_json(path, default=[])}
+        rows = {identity(row): row for row in read_rows(path)}
         rows |= {identity(row): row for row in map(asdict, records)}
         write_json(path, list(rows.values()))
 

@@ -154,3 +154,34 @@ def test_arrays_that_are_not_what_they_say_are_refused(tmp_path, damage):
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"x\.npz is damaged or no archive of arrays"):
         artifacts.read_arrays(path)
+
+
+def test_what_dead_processes_left_half_written_is_swept_and_what_lives_stays(tmp_path):
+    import socket
+    import subprocess
+    import sys
+
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    dead = f".writing-{socket.gethostname()}-{child.stdout.decode().strip()}"
+    (tmp_path / f"{dead}-ab.keras").write_bytes(b"half")
+    (tmp_path / f"{dead}-folder").mkdir()
+    (tmp_path / ".writing-another-machine-1-x").write_bytes(b"?")
+    with artifacts.atomic_path(tmp_path / "new") as temporary:
+        artifacts.sweep(tmp_path)
+        assert temporary.exists()
+        temporary.write_text("whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".writing-another-machine-1-x", "new"]
+
+
+@pytest.mark.parametrize("manifest", ['["a"]', "null", "{}", '{"sha256": "x"}', "{"])
+def test_a_manifest_of_another_form_makes_the_file_again(manifest):
+    artifact = artifacts.Artifact("thing", ".txt", {"of": manifest})
+
+    def make(path):
+        path.write_text("made")
+        return "made", {}
+
+    artifact.get_or_make(lambda path, notes: "loaded", make)
+    artifact.manifest.write_text(manifest)
+    assert artifact.get_or_make(lambda path, notes: "loaded", make) == "made"
+    assert artifact.get_or_make(lambda path, notes: "loaded", make) == "loaded"

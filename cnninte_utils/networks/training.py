@@ -388,7 +388,8 @@ class _Checkpoint:
     def load(self) -> tuple[keras.Model, dict] | None:
         """Return the model and its curves, or None if there is nothing to go on from."""
         history = read_json(self._curves)
-        if history is None:
+        is_known = isinstance(history, dict) and isinstance(history.get("loss"), list)
+        if not (is_known and self._model(history).is_file()):
             return None
         states = history.pop("random_states", [])
         model = load_model(self._model(history))

@@ -1,5 +1,6 @@
 """The command ``cnninte``."""
 
+import errno
 import os
 import shutil
 import sys
@@ -14,6 +15,9 @@ from . import run as runner
 __all__ = ["main"]
 
 
+_OF_THE_DISK = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EROFS)
+
+
 class _Errors(click.Group):
     """Shows what a user can mend as one line, without a traceback."""
 
@@ -22,6 +26,11 @@ class _Errors(click.Group):
             return super().invoke(ctx)
         except artifacts.DataError as error:
             click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            click.echo(f"Error: {error.strerror}: {error.filename or 'a file of the run'}", err=True)
             ctx.exit(2)
 
 

@@ -17,12 +17,15 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
+from ..artifacts import sweep, temporary_prefix
+
 _COMMAND = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
 
 def main(source: str, output: str, parameters: str) -> int:
     """Execute `source` with `parameters` (JSON) into `output`; return 0, or 1 if a cell failed."""
-    with tempfile.TemporaryDirectory(prefix="nb-") as folder:
+    sweep(Path(tempfile.gettempdir()), "nb")
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix("nb")) as folder:
         manager = _kernel_manager(Path(folder))
         threading.Thread(target=_die_with, args=(os.getppid(), manager), daemon=True).start()
         try:

@@ -140,6 +140,8 @@ def injected_parameters(
             f"it has {', '.join(declared)}"
         )
     for name, text in (overrides or {}).items():
+        if not text.isprintable():
+            raise SeriesError(f"the value {text!r} of {name} is no readable text (UTF-8)")
         if name in declared:
             chosen[name] = _parsed(name, text, declared[name].type)
     return chosen

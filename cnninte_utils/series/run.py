@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ from typing import Any
 import filelock
 
 from .. import claims
-from ..artifacts import file_digest, key, lock, read_json, write_json
+from ..artifacts import cache_dir, file_digest, key, lock, read_json, sweep, write_json
 from .plan import SeriesError, Task
 from .sources import imported_files
 
-__all__ = ["Execution", "execute", "run"]
+__all__ = ["Execution", "Superseded", "execute", "run"]
 
 
+_PATIENCE = 8  # seconds that a scheduler has to answer
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -43,6 +46,12 @@ class Execution:
     failing_cell: int | None = None
     failing_source: str = ""
     error: str = ""
+    claims: tuple[str, ...] = ()
+    """Ids of what it claimed."""
+
+
+class Superseded(Exception):
+    """Another run has begun in the folder, or the one that wanted this was stopped."""
 
 
 def run(
@@ -74,12 +83,13 @@ def run(
     Raises
     ------
     SeriesError
-        If another run uses the same folder.
+        If another run uses the same folder, there can be none, or no scheduler answers.
     """
     from distributed import as_completed
 
     out = tasks[0].out
-    with _only_run_in(out), _client(jobs, scheduler) as client:
+    sweep(cache_dir() / "artifacts")
+    with _only_run_in(out) as token, _client(jobs, scheduler) as client:
         futures: dict[str, Any] = {}
         for task in sorted(tasks, key=lambda t: t.notebook.last):
             waits_for = [
@@ -92,6 +102,7 @@ def run(
                 jobs=jobs,
                 force=force,
                 command=command,
+                token=token,
                 key=f"{task.name}-{time.time_ns()}",
                 pure=False,
             )
@@ -100,7 +111,8 @@ def run(
             for number, (_, (record, was_cached)) in enumerate(finished, start=1):
                 tell(f"[{number}/{len(tasks)}] {_progress(record, was_cached, out)}")
         except KeyboardInterrupt:
-            _terminate_children()
+            _token_file(out).unlink(missing_ok=True)  # stops the children, wherever they run
+            client.cancel(list(futures.values()))
             raise
         return [futures[task.name].result() for task in tasks]
 
@@ -117,18 +129,25 @@ def execute(
     jobs: int = 1,
     force: bool = False,
     command: Sequence[str] | None = None,
+    token: str | None = None,
 ) -> tuple[Execution, bool]:
-    """Execute one task unless it is done; return its record and whether it was done before."""
+    """Execute one task unless it is done; return its record and whether it was done before.
+
+    Raises
+    ------
+    Superseded
+        If the folder no longer holds `token` before the end: nothing is written then.
+    """
     identity = _identity(task)
-    done = read_json(task.record)
+    done = _recorded(task)
     if done and not force and _is_done(task, done, identity):
-        return Execution(**done), True
+        return done, True
     task.record.unlink(missing_ok=True)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=task.out, prefix=".running-") as folder:
         raw = Path(folder) / "raw.ipynb"
-        log = _run_child(task, raw, jobs, command)
-        notebook = _normalised(raw) if raw.exists() else None
+        log = _run_child(task, raw, jobs, command, token)
+        notebook = _normalised(raw)
         failure = _failure(notebook, log)
         if notebook is not None:
             write_json(task.output, notebook)
@@ -137,16 +156,28 @@ def execute(
     record = Execution(
         task.name, task.notebook.file, task.notebook.title, task.preset, task.parameters, identity,
         "failed" if failure else "done", round(time.perf_counter() - started, 1),
-        file_digest(task.output) if notebook is not None else "", **failure,
+        file_digest(task.output) if notebook is not None else "", **failure, claims=_claimed(task),
     )  # fmt: skip
     write_json(task.record, asdict(record))
     return record, False
 
 
-_children: set[subprocess.Popen] = set()
+def _recorded(task: Task) -> Execution | None:
+    """Return the record of an earlier execution, None if there is none that this version wrote."""
+    found = read_json(task.record)
+    if not isinstance(found, dict) or found.keys() != {field.name for field in fields(Execution)}:
+        return None
+    return Execution(**found | {"claims": tuple(found["claims"])})
 
 
-def _run_child(task: Task, raw: Path, jobs: int, command: Sequence[str] | None) -> str:
+def _claimed(task: Task) -> tuple[str, ...]:
+    """Return the ids of what a notebook has in ``claims.json``."""
+    seed = task.parameters.get("seed")
+    rows = claims.read_rows(task.out / "claims.json")
+    return tuple(r["id"] for r in rows if r["notebook"] == task.notebook.file and seed in (None, r["seed"]))
+
+
+def _run_child(task: Task, raw: Path, jobs: int, command: Sequence[str] | None, token: str | None) -> str:
     """Run the notebook in a process of its own; return the end of what it logged."""
     command = command or [sys.executable, "-m", "cnninte_utils.series.execute"]
     arguments = [str(task.notebook.path), str(raw), json.dumps(task.parameters)]
@@ -159,18 +190,25 @@ def _run_child(task: Task, raw: Path, jobs: int, command: Sequence[str] | None) 
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        _children.add(child)
-        try:
-            child.wait()
-        finally:
-            _children.discard(child)
+        while child.poll() is None:
+            if token is not None and not _holds(task.out, token):
+                child.terminate()
+                child.wait()
+                raise Superseded(f"{task.name}: the run that wanted it was stopped, or another has begun")
+            time.sleep(0.1)
         log.seek(0)
         return log.read().decode(errors="replace")[-2_000:]
 
 
-def _terminate_children() -> None:
-    for child in list(_children):
-        child.terminate()
+def _token_file(out: Path) -> Path:
+    return out / ".run.token"
+
+
+def _holds(out: Path, token: str) -> bool:
+    try:
+        return _token_file(out).read_text() == token
+    except FileNotFoundError:
+        return False
 
 
 def _environment(task: Task, jobs: int) -> dict[str, str]:
@@ -189,7 +227,7 @@ def _identity(task: Task) -> str:
     """Name everything that determines a result: cells, parameters, package, libraries, others' claims."""
     source = json.loads(task.notebook.path.read_text(encoding="utf-8"))
     cells = [(c["cell_type"], c["source"]) for c in source["cells"]]
-    rows = read_json(task.out / "claims.json", default=[])
+    rows = claims.read_rows(task.out / "claims.json")
     others = [row for row in rows if row["notebook"] != task.notebook.file]
     code = tuple("".join(source) for kind, source in cells if kind == "code")
     return key(
@@ -211,14 +249,19 @@ def _package_digest(code: Iterable[str]) -> str:
     return state.hexdigest()
 
 
-def _is_done(task: Task, record: dict, identity: str) -> bool:
-    is_valid = record.get("status") == "done" and record.get("key") == identity
-    return is_valid and task.output.is_file() and file_digest(task.output) == record["output_sha256"]
+def _is_done(task: Task, record: Execution, identity: str) -> bool:
+    is_valid = record.status == "done" and record.key == identity and set(record.claims) <= {*_claimed(task)}
+    return is_valid and task.output.is_file() and file_digest(task.output) == record.output_sha256
 
 
-def _normalised(path: Path) -> dict:
-    """Read an executed notebook and keep what readers need: no timings, no stderr, stable ids."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+def _normalised(path: Path) -> dict | None:
+    """Read an executed notebook and keep what readers need: no timings, no stderr, stable ids.
+
+    None if there is none, or not all of it.
+    """
+    notebook = read_json(path)
+    if not isinstance(notebook, dict) or "cells" not in notebook:
+        return None
     marker = "papermill-error-cell-tag"
     notebook["cells"] = [c for c in notebook["cells"] if marker not in c["metadata"].get("tags", [])]
     for number, cell in enumerate(notebook["cells"]):
@@ -238,6 +281,8 @@ def _normalised(path: Path) -> dict:
 def _failure(notebook: dict | None, log: str) -> dict[str, Any]:
     """Return the failing cell and its error; empty if every cell ran."""
     if notebook is None:
+        if "No space left" in log or "Errno 28" in log:
+            return {"error": "no space is left on the disk: free some, and the same command goes on"}
         return {"error": log.strip() or "the process ended without a word"}
     for number, cell in enumerate(notebook["cells"]):
         for output in cell.get("outputs", []):
@@ -256,7 +301,7 @@ def _drop_claims(task: Task) -> None:
     """Remove what a failed notebook had claimed."""
     path, seed = task.out / "claims.json", task.parameters.get("seed")
     with lock(path):
-        rows = read_json(path, default=[])
+        rows = claims.read_rows(path)
         kept = [
             r for r in rows if r["notebook"] != task.notebook.file or (seed is not None and r["seed"] != seed)
         ]
@@ -277,15 +322,20 @@ def _progress(record: Execution, was_cached: bool, out: Path) -> str:
 
 
 @contextmanager
-def _only_run_in(out: Path) -> Iterator[None]:
-    out.mkdir(parents=True, exist_ok=True)
+def _only_run_in(out: Path) -> Iterator[str]:
+    """Lock a folder for one run; give the token that its tasks check before they write."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise SeriesError(f"{out} cannot be the folder of a run: there is a file of that name") from None
+    token = uuid.uuid4().hex
     try:
         with filelock.FileLock(out / ".run.lock", timeout=0):
+            _token_file(out).write_text(token)  # what an earlier run left running stops now
             for left_over in out.glob(".running-*"):
-                for path in left_over.glob("*"):
-                    path.unlink()
-                left_over.rmdir()
-            yield
+                shutil.rmtree(left_over, ignore_errors=True)
+            yield token
+            _token_file(out).unlink(missing_ok=True)
     except filelock.Timeout:
         raise SeriesError(f"another run is writing into {out}: wait for it or choose --out") from None
 
@@ -297,7 +347,14 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
 
     dask.config.set({"distributed.logging.distributed": "error"})
     if scheduler:
-        with Client(scheduler) as client:
+        try:
+            client = Client(scheduler, timeout=_PATIENCE)
+        except (OSError, ValueError, TypeError) as error:
+            raise SeriesError(
+                f"no Dask scheduler answers at {scheduler!r}: expected an address such as tcp://host:8786 "
+                f"({type(error).__name__})"
+            ) from None
+        with client:
             yield client
     else:
         with (
@@ -306,6 +363,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
                 threads_per_worker=jobs,
                 processes=False,
                 dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
                 silence_logs="error",
             ) as cluster,
             Client(cluster) as client,

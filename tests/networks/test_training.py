@@ -276,3 +276,15 @@ def test_a_network_that_comes_with_the_package_is_taken_for_its_determinants_onl
     expected = made.model.predict(images, verbose=0)
     np.testing.assert_allclose(taken.model.predict(images, verbose=0), expected, atol=2e-3)  # float16
     assert fit_or_load("small", digits, replace(SHORT, seed=1)) == "trained"
+
+
+@pytest.mark.parametrize("curves", ["[]", "null", "{}", '{"loss": 3}', '{"loss": [1.0]}', "{"])
+def test_a_checkpoint_of_another_form_begins_anew(digits, curves):
+    whole = fit_or_load("small", digits, SHORT).history
+    artifacts.clear_cache()
+    artifact = artifacts.Artifact(
+        "small", ".keras", training._Training("small", {}, digits, SHORT, None).determinants()
+    )
+    artifact.path.parent.mkdir(parents=True, exist_ok=True)
+    artifact.path.with_suffix(".training.json").write_text(curves)
+    assert fit_or_load("small", digits, SHORT).history == whole

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
+import psutil
 import pytest
 from project import STAND_IN, make_project, plan, printed, runs_of
 
@@ -111,7 +113,6 @@ def test_seeds_give_one_notebook_each(tmp_path):
 def test_last_notebook_runs_again_when_others_claim_something_new(tmp_path):
     root = make_project(tmp_path)
     runner.run(plan(root), **FAST)
-    write_json(root / "runs/quick/claims.json", [{"notebook": "10_a", "seed": 0, "here": 1}])
     (root / "runs/quick/claims.json").write_text(
         json.dumps([{"id": "cnn_inte.toy_ids", "paper": 1, "here": 1, "verdict": "reproduced", "reason": "",
                      "notebook": "10_a", "dataset": "d", "preset": "quick", "seed": 0}])
@@ -143,6 +144,79 @@ def test_running_dask_scheduler_is_used(tmp_path):
     assert statuses(results) == {"10_a": ("done", False)}
 
 
+def test_a_stop_ends_the_notebook_on_a_schedulers_worker_and_it_writes_nothing(tmp_path):
+    from distributed import Client, LocalCluster
+
+    root = make_project(tmp_path, {"10_a": ["import time; time.sleep(60)"]})
+    (task,) = plan(root, "10")
+    task.out.mkdir(parents=True)
+    token = task.out / ".run.token"
+    token.write_text("mine")
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+    ) as c, Client(c.scheduler_address) as client:  # fmt: skip
+        future = client.submit(runner.execute, task, command=STAND_IN, token="mine")
+        assert wait_until(lambda: list(task.out.glob(".running-*")))
+        token.write_text("another run's")
+        with pytest.raises(runner.Superseded, match="10_a: the run that wanted it was stopped"):
+            future.result(timeout=30)
+    assert not task.output.exists()
+    assert not task.record.exists()
+
+
+@pytest.mark.parametrize("damage", [None, "[1, 2", '[{"id": "unknown"}]'])
+def test_lost_or_damaged_claims_are_measured_again(tmp_path, damage):
+    root = make_project(tmp_path, {"10_a": [CLAIM.replace("{}", "10_a", 1)], "20_b": ["print(1)"]})
+    tasks = plan(root, "10", "20")
+    runner.run(tasks, **FAST)
+    path = root / "runs/quick/claims.json"
+    before = path.read_text()
+    path.unlink() if damage is None else path.write_text(damage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is left out
+        assert statuses(runner.run(tasks, **FAST)) == {"10_a": ("done", False), "20_b": ("done", True)}
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"status": "done", "extra": 1}'])
+def test_a_record_of_another_form_is_written_again(tmp_path, damage):
+    root = make_project(tmp_path)
+    (task,) = plan(root, "10")
+    runner.run([task], **FAST)
+    task.record.write_text(damage)
+    assert statuses(runner.run([task], **FAST)) == {"10_a": ("done", False)}
+    assert read_json(task.record)["claims"] == []
+
+
+def test_a_notebook_that_was_written_in_part_is_a_failure_and_a_full_disk_is_named(tmp_path):
+    root = make_project(tmp_path)
+    (task,) = plan(root, "10")
+    half = "import sys; open(sys.argv[2], 'w').write('{\"cells\": ['); print('[Errno 28] No space left')"
+    ((record, _),) = runner.run([task], **REAL | {"command": [sys.executable, "-c", half]})
+    assert record.status == "failed"
+    assert record.error == "no space is left on the disk: free some, and the same command goes on"
+
+
+def test_a_file_in_the_place_of_the_folder_and_schedulers_that_do_not_answer_are_one_sentence(tmp_path):
+    root = make_project(tmp_path)
+    (root / "runs").write_text("a file")
+    with pytest.raises(SeriesError, match="cannot be the folder of a run: there is a file of that name"):
+        runner.run(plan(root, "10"), **FAST)
+    (root / "runs").unlink()
+    started = time.monotonic()
+    for address in ("nonsense", "foo://1:2", "tcp://127.0.0.1:9"):
+        with pytest.raises(SeriesError, match=f"no Dask scheduler answers at '{address}'"):
+            runner.run(plan(root, "10"), scheduler=address, **FAST)
+    assert time.monotonic() - started < 25
+
+
+def test_a_run_listens_on_the_loopback_only():
+    with runner._client(1, None):
+        own = psutil.Process().net_connections(kind="inet")
+        addresses = {c.laddr.ip for c in own if c.status == psutil.CONN_LISTEN}
+    assert addresses <= {"127.0.0.1", "::1"}
+
+
 def is_running(pid):
     try:
         os.kill(pid, 0)
@@ -152,7 +226,7 @@ def is_running(pid):
         return stream.read().split()[2] != "Z"
 
 
-def wait_until(condition, seconds=40):
+def wait_until(condition, seconds=120):
     for _ in range(seconds * 10):
         if condition():
             return True
