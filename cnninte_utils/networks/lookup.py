@@ -109,7 +109,7 @@ def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
             raise ValueError(
                 f"{model.name} is not a chain up to {layer}: {after.name} does not follow {before.name}"
             )
-    return layers[1:]
+    return layers[1:] if isinstance(layers[0], keras.layers.InputLayer) else layers  # of a Sequential
 
 
 def images_at_once(model: keras.Model, *, keeps_all: bool = False, n_bytes: int = 2**30) -> int:

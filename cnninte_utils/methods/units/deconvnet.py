@@ -174,11 +174,29 @@ def randomized(model: keras.Model, layers: Sequence[str], seed: int = 0) -> kera
 
 def _step(layer: keras.Layer, x: np.ndarray, y: np.ndarray, rule: str, lrn: str) -> Callable:
     """Return the way down through one layer: signal at its output → signal at its input."""
+    if _is_other_rectifier(layer):
+        if rule != "gradient":
+            raise ValueError(
+                f"cannot reverse {layer.name} by {rule}: it is not a plain ReLU, which that rule is for"
+            )
+        return _gradient(layer, ops.convert_to_tensor(x))
     is_on = ops.convert_to_tensor((y > 0).astype(np.float32))
     linear = _linear(layer, ops.convert_to_tensor(x), lrn)
     if isinstance(layer, keras.layers.ReLU) or _activation(layer) == "relu":
         return lambda signal: linear(RULES[rule](signal, is_on))
     return linear
+
+
+def _is_other_rectifier(layer: keras.Layer) -> bool:
+    """Tell whether a layer cuts off or scales otherwise than at and below zero."""
+    if isinstance(layer, keras.layers.ReLU):
+        return (layer.max_value, layer.negative_slope, layer.threshold) != (None, 0, 0)
+    kinds = (keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
+    return isinstance(layer, kinds) or _activation(layer) in ("leaky_relu", "relu6", "elu")
+
+
+def _gradient(function: Callable, x) -> Callable:
+    return lambda signal: vjp(function, ops.broadcast_to(x, (len(signal), *x.shape[1:])), signal)[1]
 
 
 def _linear(layer: keras.Layer, x, lrn: str) -> Callable:
@@ -190,7 +208,7 @@ def _linear(layer: keras.Layer, x, lrn: str) -> Callable:
         return lambda signal: signal
     function = layer
     if _activation(layer) in ("relu", "linear"):
-        if isinstance(layer, keras.layers.Conv2D) and max(layer.strides) > 1 and layer.groups == 1:
+        if isinstance(layer, keras.layers.Conv2D) and _has_square_stride(layer):
             options = {"stride": layer.strides[0], "padding": layer.padding, "size": x.shape[1:3]}
             return lambda signal: transposed_convolution(signal, layer.kernel, **options)
         if isinstance(layer, keras.layers.Conv2D):
@@ -199,7 +217,13 @@ def _linear(layer: keras.Layer, x, lrn: str) -> Callable:
             function = partial(_multiply, layer)
         elif has_relu:
             raise ValueError(f"cannot reverse {layer.name}, a {type(layer).__name__} with a ReLU inside")
-    return lambda signal: vjp(function, ops.broadcast_to(x, (len(signal), *x.shape[1:])), signal)[1]
+    return _gradient(function, x)
+
+
+def _has_square_stride(layer: keras.layers.Conv2D) -> bool:
+    """Tell whether the fast way down serves a convolution: a stride and a kernel alike along both axes."""
+    is_square = len(set(layer.strides)) == len(set(layer.kernel_size)) == 1
+    return is_square and layer.strides[0] > 1 and layer.groups == 1 and set(layer.dilation_rate) == {1}
 
 
 def _convolve(layer: keras.layers.Conv2D, x):

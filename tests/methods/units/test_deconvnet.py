@@ -254,3 +254,62 @@ def test_on_another_backend(backend):
         [sys.executable, "-m", "pytest", "-q", *tests], env=environment, capture_output=True
     )
     assert done.returncode == 0, done.stdout.decode()
+
+
+def gradient_of_ones(model, image, layer):
+    """TensorFlow's gradient of the sum of each map with respect to the image: (units, h, w, c)."""
+    import tensorflow as tf
+
+    head = keras.Model(model.inputs, model.get_layer(layer).output)
+    x = tf.constant(image[None])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        sums = tf.reduce_sum(head(x), axis=(0, 1, 2))
+    return tape.jacobian(sums, x).numpy()[:, 0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow's gradients")
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [keras.layers.Conv2D(4, 3, strides=(2, 1), activation="relu")],
+        [keras.layers.Conv2D(4, (5, 3), strides=2, activation="relu", padding="same")],
+        [keras.layers.Conv2D(4, (3, 2), strides=(1, 3), padding="same"), keras.layers.ReLU()],
+        [keras.layers.Conv2D(4, 3, dilation_rate=2, activation="relu")],
+        [keras.layers.Conv2D(4, 3), keras.layers.ReLU(max_value=0.2)],
+        [keras.layers.Conv2D(4, 3), keras.layers.ReLU(negative_slope=0.5)],
+        [keras.layers.Conv2D(4, 3, activation="relu6")],
+        [keras.layers.Conv2D(4, 3), keras.layers.LeakyReLU(0.1)],
+    ],
+)
+def test_the_gradient_rule_is_the_gradient_for_every_stride_kernel_and_rectifier(layers):
+    keras.utils.set_random_seed(0)
+    model = chain(*[layer.__class__.from_config(layer.get_config()) for layer in layers])
+    last, image = model.layers[-1].name, picture()
+    back = deconvnet.reconstruct(model, image, last, rule="gradient", seed="ones")
+    np.testing.assert_allclose(back, gradient_of_ones(model, image, last), atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.ReLU(max_value=6.0), keras.layers.LeakyReLU(0.1)])
+@pytest.mark.parametrize("rule", ["deconvnet", "guided"])
+def test_other_rectifiers_are_refused_by_name_where_the_rule_is_not_made_for_them(layer, rule):
+    model = chain(
+        keras.layers.Conv2D(2, 3), layer.__class__.from_config(layer.get_config() | {"name": "odd"})
+    )
+    with pytest.raises(ValueError, match=f"cannot reverse odd by {rule}: it is not a plain ReLU"):
+        deconvnet.reconstruct(model, picture(), "odd", rule=rule)
+
+
+@pytest.mark.parametrize("rule", list(deconvnet.RULES))
+def test_a_sequential_model_is_the_functional_one_with_the_same_layers(rule):
+    def layers():
+        first = keras.layers.Conv2D(3, 3, padding="same", activation="relu")  # of the image's own shape
+        second = keras.layers.Conv2D(4, 3, activation="relu")
+        return first, second, keras.layers.MaxPooling2D(2, name="pool")
+
+    functional = chain(*layers())
+    sequential = keras.Sequential([keras.Input((8, 8, 3)), *layers()])
+    sequential.set_weights(functional.get_weights())
+    expected = deconvnet.reconstruct(functional, picture(), "pool", rule=rule)
+    assert np.abs(expected).max() > 0
+    assert np.array_equal(deconvnet.reconstruct(sequential, picture(), "pool", rule=rule), expected)
