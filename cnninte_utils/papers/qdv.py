@@ -1,5 +1,6 @@
 """Fine-tune AlexNet and VGG19 as paper B does: pretrained convolutions, a new head."""
 
+import sys
 from pathlib import Path
 
 import keras
@@ -120,3 +121,7 @@ def _transferable(weights: Weights) -> Weights:
     """Leave out what the new head does not share: AlexNet's fc layers, the classes of both."""
     fresh = {"alexnet": ("fc6", "fc7", "fc8"), "vgg19": ("fc8",)}[weights.architecture]
     return weights.without(*fresh)
+
+
+if __name__ == "__main__":
+    print(fine_tune_for_package(Path(sys.argv[1])).history["val_accuracy"])

@@ -176,24 +176,15 @@ def clean():
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["alexnet", "vgg19", "vgg19_toyworld"]))
+@click.argument("architecture", type=click.Choice(["alexnet", "vgg19"]))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("weights"), show_default=True)
-def pretrain(name, out):
-    """Make weights that come with the package again.
-
-    alexnet, vgg19: from Tiny ImageNet, an hour on two cores. vgg19_toyworld: fine-tuned, a quarter of one.
-    """
-    if name == "vgg19_toyworld":
-        from ..papers.qdv import fine_tune_for_package
-
-        validated = fine_tune_for_package(out).history["val_accuracy"][-1]
-        click.echo(f"{_relative(out / name)}.npz: validation accuracy {validated:.1%}")
-        return
+def pretrain(architecture, out):
+    """Make the bundled weights of ARCHITECTURE again from Tiny ImageNet (an hour on two cores)."""
     from ..networks.pretraining import pretrain as train
 
-    accuracies = train(name, out)
+    accuracies = train(architecture, out)
     click.echo(
-        f"{_relative(out / name)}.npz: test accuracy {accuracies['top1']:.1%}, "
+        f"{_relative(out / architecture)}.npz: test accuracy {accuracies['top1']:.1%}, "
         f"{accuracies['top5']:.1%} among the first five"
     )
 
