@@ -143,6 +143,8 @@ def execute(
     if done and not force and _is_done(task, done, identity):
         return done, True
     task.record.unlink(missing_ok=True)
+    for figure in (task.out / "figures").glob(f"{task.notebook.file}.seed{task.parameters.get('seed', 0)}.*"):
+        figure.unlink()  # or a page would go on to show what the notebook no longer draws
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=task.out, prefix=".running-") as folder:
         raw = Path(folder) / "raw.ipynb"

@@ -44,7 +44,12 @@ def test_change_damage_and_force_run_again(tmp_path):
     source = json.loads(task.notebook.path.read_text())
     source["cells"][0]["source"] = "# another title"
     task.notebook.path.write_text(json.dumps(source))
+    figures = task.out / "figures"
+    figures.mkdir()
+    for seed in (0, 1):
+        (figures / f"10_a.seed{seed}.no_longer_drawn.png").touch()
     runner.run([task], **FAST)
+    assert [path.name for path in figures.iterdir()] == ["10_a.seed1.no_longer_drawn.png"]
     assert len(runs_of(root, "10_a")) == 2
     task.output.write_text(task.output.read_text()[:-30])
     runner.run([task], **FAST)
