@@ -88,8 +88,8 @@ def pull_back(function: Callable, x) -> tuple:
     return _on_backend(backends)(function, x)
 
 
-def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
-    """Return an array → array version of a tensor → tensor function.
+def compiled(function: Callable) -> Callable[..., np.ndarray]:
+    """Return a version for arrays of a function of tensors, one or several, that returns one.
 
     TensorFlow and JAX compile it, and leave out what its result does not depend on.
     """
@@ -105,7 +105,7 @@ def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
         return jax.jit(function)
 
     run = _on_backend({"tensorflow": tensorflow, "jax": jax, "torch": lambda: function})()
-    return lambda x: ops.convert_to_numpy(run(ops.convert_to_tensor(x)))
+    return lambda *arrays: ops.convert_to_numpy(run(*map(ops.convert_to_tensor, arrays)))
 
 
 def _on_backend(implementations: dict[str, Callable]) -> Callable:

@@ -1,6 +1,7 @@
 """What is explained, and against what: the logit of a class or a combination of logits; a baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import keras
 import numpy as np
@@ -9,9 +10,20 @@ from scipy.special import softmax
 from .. import checks
 from .activations import predict
 
-__all__ = ["OUTPUTS", "baselines", "cotangents", "logits", "neutral", "prepared", "scores"]
+__all__ = [
+    "OUTPUTS",
+    "baselines",
+    "cotangents",
+    "logits",
+    "neutral",
+    "predictor",
+    "prepared",
+    "scores",
+    "scores_of",
+]
 
 OUTPUTS = ("logit", "probability")
+_BYTES_AT_ONCE = 2**26
 
 
 def logits(model: keras.Model) -> keras.Model:
@@ -27,18 +39,19 @@ def logits(model: keras.Model) -> keras.Model:
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(f"{model.name} must take one array of images and put out (n, classes)")
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
-    last = next(op for op in functional.operations if op.output is model.outputs[0])
+    image, output = model.inputs[0], model.outputs[0]
+    functional = keras.Model(image, output, name=model.name)
+    last = next(op for op in functional.operations if op.output is output)
     if isinstance(last, keras.layers.Softmax):
-        return keras.Model(model.inputs, last.input, name=model.name)
+        return keras.Model(image, last.input, name=model.name)
     if getattr(last, "activation", None) is not keras.activations.softmax:
         return functional
     if not isinstance(last, keras.layers.Dense):
-        return keras.Model(model.inputs, last.input, name=model.name)
+        return keras.Model(image, last.input, name=model.name)
     linear = keras.layers.Dense(last.units, use_bias=last.use_bias, name=last.name)
-    output = linear(last.input)
+    functional = keras.Model(image, linear(last.input), name=model.name)
     linear.set_weights(last.get_weights())
-    return keras.Model(model.inputs, output, name=model.name)
+    return functional
 
 
 def cotangents(targets: np.ndarray, n_images: int, n_classes: int) -> np.ndarray:
@@ -92,6 +105,36 @@ def prepared(
     return model, images, cotangents(targets, len(images), model.output_shape[1])
 
 
+def predictor(
+    model: keras.Model | Callable[[np.ndarray], np.ndarray], output: str = "logit"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of images in [0, 1] to outputs (n, classes): all that some methods need.
+
+    Parameters
+    ----------
+    model : keras.Model, or callable
+        A callable (n, height, width, channels) → (n, classes) is any classifier, of which nothing else need
+        be known; what it puts out is taken as it is.
+    output : {"logit", "probability"}
+        Of a network.
+
+    Raises
+    ------
+    ValueError
+        If the output is unknown; the function, if it puts out anything else than a row for each image.
+    """
+    checks.choice("output", output, OUTPUTS)
+    network = logits(model) if isinstance(model, keras.Model) else None
+
+    def outputs(images: np.ndarray) -> np.ndarray:
+        found = np.asarray(model(checks.images(images))) if network is None else predict(network, images)
+        if found.ndim != 2 or len(found) != len(images):
+            raise ValueError(f"expected a row of outputs for each of {len(images)} images, got {found.shape}")
+        return softmax(found, axis=1) if network is not None and output == "probability" else found
+
+    return outputs
+
+
 def scores(
     model: keras.Model | Callable[[np.ndarray], np.ndarray],
     images: np.ndarray,
@@ -103,27 +146,41 @@ def scores(
 
     Parameters
     ----------
-    model : keras.Model, or callable
-        A callable (n, height, width, channels) → (n, classes) is any classifier, of which nothing else need
-        be known; what it puts out is taken as it is.
+    model, output
+        As for :func:`predictor`.
     images : float array of shape (n, height, width, channels), in [0, 1]
     targets : int array of shape (n,), or float array of shape (n, classes)
-    output : {"logit", "probability"}
-        Of a network.
 
     Returns
     -------
     ndarray of shape (n,), float32
     """
-    checks.choice("output", output, OUTPUTS)
-    if isinstance(model, keras.Model):
-        found = predict(logits(model), images)
-        found = softmax(found, axis=1) if output == "probability" else found
-    else:
-        found = np.asarray(model(checks.images(images)))
-    if found.ndim != 2 or len(found) != len(images):
-        raise ValueError(f"expected a row of outputs for each of {len(images)} images, got {found.shape}")
+    found = predictor(model, output)(images)
     return (found * cotangents(targets, *found.shape)).sum(axis=1).astype(np.float32)
+
+
+def scores_of(
+    outputs: Callable[[np.ndarray], np.ndarray], variants: Iterable[np.ndarray], vectors: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield the scores of each variant of the same images, several variants at once if the images are few.
+
+    Parameters
+    ----------
+    outputs : callable
+        Images → outputs, as :func:`predictor` makes it.
+    variants : iterable of float arrays of shape (n, height, width, channels), in [0, 1]
+    vectors : ndarray of shape (n, classes)
+        :func:`cotangents`.
+
+    Yields
+    ------
+    ndarray of shape (n,), float32
+    """
+    variants, n = iter(variants), len(vectors)
+    for first in variants:
+        some = [first, *islice(variants, max(1, _BYTES_AT_ONCE // first.nbytes) - 1)]
+        found = outputs(np.concatenate(some)).reshape(len(some), n, -1)
+        yield from (found * vectors).sum(axis=2).astype(np.float32)
 
 
 def neutral(model: keras.Model) -> np.ndarray:

@@ -57,6 +57,18 @@ def test_scores_of_networks_and_of_any_function():
     np.testing.assert_allclose(as_function, found, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_bytes", [1, 400, 2**26])
+def test_scores_of_variants_are_those_of_each(n_bytes, monkeypatch):
+    monkeypatch.setattr(targets, "_BYTES_AT_ONCE", n_bytes)  # 144 bytes for four images of 3 × 3
+    model, classes = classifier("layer"), np.array([0, 2, 1, 1])
+    variants = [IMAGES * share for share in (1.0, 0.5, 0.25, 0.75, 0.0)]
+    variants = [x.astype(np.float32) for x in variants]
+    vectors = targets.cotangents(classes, 4, 3)
+    found = list(targets.scores_of(targets.predictor(model), iter(variants), vectors))
+    expected = [targets.scores(model, x, classes) for x in variants]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
