@@ -36,21 +36,14 @@ from .common import (
 from .dissection import (
     CATEGORY_COLORS,
     annotated_images,
-    concept_histogram,
     count_map,
-    detectors_by_layer,
-    gain_plot,
     iou_bars,
-    null_distribution,
     unit_page,
     unit_rows,
 )
 from .group_norms import (
     PENALTY_COLORS,
-    active_groups,
     filters_by_group,
-    group_strengths,
-    loss_terms,
     unit_ball,
 )
 from .layers import (

@@ -9,12 +9,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from .common import CLASS_COLORS, annotated_map, show_image
-from .group_norms import penalty_colors
 from .units import tiles
 
 # Okabe and Ito (2008); a category is the same colour everywhere.
@@ -166,113 +164,6 @@ def _legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
     ax.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def concept_histogram(units: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw how many units detect each concept, category by category.
-
-    Parameters
-    ----------
-    units : DataFrame
-        As :meth:`.detectors.Dissection.units` returns it. Of more than 25 concepts, those that most units
-        detect are drawn and the rest are counted below.
-    """
-    detectors = units[units["is_detector"]]
-    if detectors.empty:
-        _say(ax, "no detectors")
-        ax.set(xticks=[], yticks=[], xlabel=f"detectors (0 of {len(units)} units)")
-        ax.spines[:].set_visible(False)
-        return ax
-    counts = detectors.groupby(["category", "concept"]).size().rename("n").reset_index()
-    counts = counts.sort_values("n", ascending=False, kind="stable")
-    rest, counts = counts[_N_BARS:], counts[:_N_BARS]
-    found = counts["category"].unique()
-    order = [c for c in CATEGORY_COLORS if c in found] + [c for c in found if c not in CATEGORY_COLORS]
-    counts = counts.sort_values("category", key=lambda c: c.map(order.index), kind="stable")
-    colors = {category: CATEGORY_COLORS.get(category, _OTHER_CATEGORY) for category in order}
-    ax.barh(range(len(counts)), counts["n"], color=counts["category"].map(colors), height=0.75)
-    ax.set_yticks(range(len(counts)), counts["concept"], fontsize=8)
-    ax.set_ylim(len(counts) - 0.4, -0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    note = f"\n{rest['n'].sum()} of them for {len(rest)} concepts not drawn" if len(rest) else ""
-    ax.set_xlabel(f"detectors ({len(detectors)} of {len(units)} units){note}")
-    _legend_beside(ax, [Patch(color=color, label=category) for category, color in colors.items()])
-    return ax
-
-
-def detectors_by_layer(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw the unique detectors of each layer, a bar for each network.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        One row for each layer and network: ``layer``, ``network``, ``sum``, and, if there is one, ``null``,
-        what 95 % of the nulls do not exceed, a black dash over the bar.
-    """
-    layers, networks = frame["layer"].unique().tolist(), frame["network"].unique().tolist()
-    colors, width = penalty_colors(networks), 0.8 / len(networks)
-    handles = [Patch(color=color, label=network) for network, color in colors.items()]
-    for number, (network, color) in enumerate(colors.items()):
-        rows = frame[frame["network"] == network]
-        centers = rows["layer"].map(layers.index).to_numpy() + (number - (len(networks) - 1) / 2) * width
-        ax.bar(centers, rows["sum"], width=0.92 * width, color=color)
-        if "null" in rows:
-            ends = centers - 0.4 * width, centers + 0.4 * width
-            ax.hlines(rows["null"], *ends, colors="white", linewidths=4, zorder=3)  # to be seen on dark bars
-            ax.hlines(rows["null"], *ends, colors="black", linewidths=2, zorder=4)
-    if "null" in frame:
-        handles.append(Line2D([], [], color="black", lw=2, label="95th percentile of the nulls"))
-    ax.set_xticks(range(len(layers)), layers)
-    highest = frame[[c for c in ("sum", "null") if c in frame]].max().max()
-    ax.set_ylim(0, max(1.3 * max(1, highest), ax.get_ylim()[1]))  # the legend stands over the bars
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    ax.set(xlabel="layer", ylabel="unique detectors")
-    ax.legend(handles=handles, fontsize=8, loc="upper left", ncols=2)
-    return ax
-
-
-def gain_plot(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw the detectors under one penalty beside those under another, row by row.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        One row for each training: ``row`` (what is compared in one row of the drawing, e.g. data and model),
-        ``penalty``, ``seed``, ``detectors``, ``null`` (detectors of a null, NaN for none). Small dots are
-        seeds, large ones their means, joined by a line, and grey dashes the mean nulls.
-    """
-    labels, penalties = frame["row"].unique().tolist(), frame["penalty"].unique().tolist()
-    colors = penalty_colors(penalties)
-    shifts = dict(zip(penalties, _spread(len(penalties), 0.36), strict=True))
-    y = frame["row"].map(labels.index) + frame["penalty"].map(shifts)
-    means = frame.groupby(["row", "penalty"], sort=False)[["detectors", "null"]].mean()
-    for place, label in enumerate(labels):
-        some = means.loc[label].reindex(penalties).dropna(subset="detectors")
-        ax.plot(some["detectors"], [place + shifts[p] for p in some.index], color="0.75", lw=1.5, zorder=1)
-    for penalty, color in colors.items():
-        is_it = frame["penalty"] == penalty
-        ax.scatter(frame["detectors"][is_it], y[is_it], s=14, color=color, alpha=0.5, linewidths=0, zorder=2)
-        some = means.xs(penalty, level="penalty")
-        places = [labels.index(label) + shifts[penalty] for label in some.index]
-        ax.scatter(
-            some["detectors"], places, s=80, color=color, edgecolors="white", zorder=3,
-            label=penalty.replace("_", " "),
-        )  # fmt: skip
-        ax.scatter(some["null"], places, marker="|", s=130, color="0.5", linewidths=2.5, zorder=2)
-    if frame["null"].notna().any():
-        ax.scatter([], [], marker="|", s=130, color="0.5", linewidths=2.5, label="null")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.set_xlim(left=0)
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("unique detectors (small dots: seeds)")
-    _legend_beside(ax, ax.get_legend_handles_labels()[0])
-    return ax
-
-
-def _spread(n: int, width: float) -> np.ndarray:
-    """Return n places around 0, `width` from the first to the last."""
-    return np.linspace(-width / 2, width / 2, n) if n > 1 else np.zeros(1)
-
-
 def count_map(table: pd.DataFrame, ax: Axes, *, mark: tuple[float, float] | None = None) -> Axes:
     """Draw counts of detectors as a map of the two settings that decide them.
 
@@ -308,41 +199,6 @@ def _place(values: pd.Index, wanted: float, what: str) -> int:
     if not len(places):
         raise ValueError(f"no {what} {wanted:g} in the table: it has {', '.join(f'{v:g}' for v in values)}")
     return int(places[0])
-
-
-def null_distribution(observed: float, nulls: Mapping[str, np.ndarray], ax: Axes) -> Axes:
-    """Draw an observed count beside the counts of nulls: a dot each, equal ones stacked.
-
-    Parameters
-    ----------
-    observed : float
-    nulls : mapping of str to array of shape (n,)
-        Kind of null → its counts, one row of the drawing each.
-    """
-    stacks = {kind: _stacked(np.asarray(counts)) for kind, counts in nulls.items()}
-    tallest = max((heights.max(initial=0) for _, heights in stacks.values()), default=0)
-    for row, (counts, heights) in enumerate(stacks.values()):
-        ax.scatter(counts, row - heights * min(0.1, 0.7 / max(tallest, 1)), s=22, color="0.5", linewidths=0)
-    ax.axvline(observed, color=_MARK, lw=2)
-    highest = max((counts.max(initial=0) for counts, _ in stacks.values()), default=0)
-    side = -1 if 2 * observed > max(observed, highest) else 1
-    ax.annotate(
-        f"observed: {observed:g}", (observed, 1), xycoords=ax.get_xaxis_transform(), xytext=(5 * side, 0),
-        textcoords="offset points", ha="left" if side > 0 else "right", va="top", color=_MARK,
-    )  # fmt: skip
-    ax.set_yticks(range(len(nulls)), [f"{kind}\n({len(counts)} draws)" for kind, counts in nulls.items()])
-    ax.set_ylim(len(nulls) - 0.7, -1.1)
-    ax.set_xlim(left=0)
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    ax.set_xlabel("unique detectors")
-    return ax
-
-
-def _stacked(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the counts in order, and for each how many equal ones stand before it."""
-    counts = np.sort(counts)
-    return counts, np.arange(len(counts)) - np.searchsorted(counts, counts)
 
 
 def iou_bars(

@@ -299,57 +299,6 @@ def group_maps(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def group_strengths(history: Mapping[str, Sequence[float]], layer: str, ax: Axes) -> Axes:
-    """Draw the strength of each of a layer's groups against steps.
-
-    Parameters
-    ----------
-    history : mapping of str to sequence of float
-        With ``step`` and ``strength/{layer}/{group}``, groups from 0, as
-        :class:`.regularizers.GroupStrengths` writes them.
-
-    Raises
-    ------
-    ValueError
-        If the history has no strengths of this layer.
-    """
-    prefix = f"strength/{layer}/"
-    keys = sorted((key for key in history if key.startswith(prefix)), key=lambda key: int(key[len(prefix) :]))
-    if not keys:
-        known = dict.fromkeys(key.split("/")[1] for key in history if key.startswith("strength/"))
-        raise ValueError(
-            f"the history has no group strengths of layer {layer!r}, but of {', '.join(known) or 'none'}"
-        )
-    for group, key in enumerate(keys):
-        style = _LINE_STYLES[group // 8 % len(_LINE_STYLES)]
-        ax.plot(history["step"], history[key], ls=style, color=f"C{group % 8}", label=f"group {group + 1}")
-    ax.set(xlabel="optimizer steps", ylabel="strength of the group")
-    ax.set_ylim(0, max(ax.get_ylim()[1], 1.1 * max(max(history[key]) for key in keys)))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
-
-
-def active_groups(strengths: Mapping[str, np.ndarray], ax: Axes) -> Axes:
-    """Draw the share of groups that are stronger than a cut-off, for all cut-offs from 1e-6 to 1.
-
-    Parameters
-    ----------
-    strengths : mapping of str to float array of shape (n_groups,)
-        Of a network's groups, all layers together, each divided by the largest of its layer: 0 to 1. Groups
-        of exactly 0 are active at no cut-off.
-    """
-    cutoffs = np.logspace(-6, 0, 601)
-    colors = penalty_colors(strengths)
-    for number, (name, relative) in enumerate(strengths.items()):
-        active = (np.asarray(relative)[:, None] > cutoffs).mean(axis=0)
-        style = _LINE_STYLES[number % len(_LINE_STYLES)]  # lines often coincide
-        ax.plot(cutoffs, active, color=colors[name], ls=style, lw=2, label=name)
-    ax.set(xscale="log", xlim=(1e-6, 1), ylim=(-0.02, 1.03))
-    ax.set(xlabel="cut-off, relative to the layer's strongest group", ylabel="share of groups above it")
-    ax.legend(fontsize=8, loc="lower left")
-    return ax
-
-
 def filters_by_group(kernel: np.ndarray, slices: Sequence[slice], *, columns: int = 16) -> Figure:
     """Draw the filters of a first layer as colour pictures, one row of them for each group.
 
@@ -385,30 +334,3 @@ def filters_by_group(kernel: np.ndarray, slices: Sequence[slice], *, columns: in
             f"group {number}: strength {strength:.2f}", rotation=0, ha="right", va="center", fontsize=9
         )
     return figure
-
-
-def loss_terms(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], keys: Mapping[str, str], ax: Axes
-) -> Axes:
-    """Draw terms of the loss against steps: one colour per network, one line style per term.
-
-    Parameters
-    ----------
-    histories : mapping of str to history
-        Network → what training logged, with ``step`` and the keys.
-    keys : mapping of str to str
-        Key of a history → what the term is called.
-    """
-    colors = penalty_colors(histories)
-    for name, history in histories.items():
-        for (key, label), style in zip(keys.items(), cycle(_LINE_STYLES), strict=False):
-            parts = ([name] if len(histories) > 1 else []) + ([label] if len(keys) > 1 else [])
-            ax.plot(
-                history["step"], history[key], color=colors[name], ls=style, label=", ".join(parts) or label
-            )
-    ax.set(
-        xlabel="optimizer steps", ylabel="term of the loss" if len(keys) > 1 else next(iter(keys.values()))
-    )
-    ax.set_ylim(bottom=0)
-    ax.legend(fontsize=8)
-    return ax

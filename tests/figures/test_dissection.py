@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex, to_rgb, to_rgba
+from matplotlib.colors import to_hex, to_rgb
 
 from cnninte_utils import figures
 from cnninte_utils.figures import dissection as dissection_drawings
@@ -59,34 +59,6 @@ def test_unit_ball_of_the_l1_norm_is_a_diamond(ax):
     assert ax.get_aspect() == 1
 
 
-def test_group_strengths_are_those_of_the_layer_in_order(ax):
-    history = {"step": [5, 10], "strength/conv10/0": [9.0, 9.0]}
-    history |= {f"strength/conv1/{group}": [group, group + 0.5] for group in reversed(range(12))}
-    figures.group_strengths(history, "conv1", ax)
-    assert legend(ax) == [f"group {number}" for number in range(1, 13)]
-    assert [line.get_ydata()[0] for line in ax.lines] == list(range(12))
-    assert ax.lines[2].get_xydata().tolist() == [[5, 2], [10, 2.5]]
-    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 12
-    assert ax.get_ylim()[0] == 0
-
-
-def test_group_strengths_of_an_unknown_layer_say_which_are_known(ax):
-    with pytest.raises(ValueError, match="no group strengths of layer 'fc', but of conv1, conv2"):
-        figures.group_strengths({"step": [1], "strength/conv1/0": [1], "strength/conv2/0": [1]}, "fc", ax)
-
-
-def test_active_groups_leave_out_exact_zeros_at_every_cut_off(ax):
-    figures.active_groups({"weight decay": np.array([1, 0.5]), "proximal": np.array([1, 0, 0.01, 0])}, ax)
-    decay, proximal = ax.lines
-    share = dict(zip(proximal.get_xdata(), proximal.get_ydata(), strict=True))
-    assert share[1e-6] == 0.5
-    assert proximal.get_ydata()[proximal.get_xdata() > 0.011][0] == 0.25
-    assert decay.get_ydata()[0] == 1
-    assert decay.get_ydata()[-1] == 0  # none is stronger than the strongest
-    assert ax.get_xscale() == "log"
-    assert proximal.get_color() == figures.PENALTY_COLORS["proximal"]
-
-
 def test_filters_share_one_scale_with_zero_at_grey():
     kernel = np.zeros((2, 2, 3, 5))
     kernel[0, 0, :, 0], kernel[0, 0, :, 3] = 4.0, -1.0
@@ -102,22 +74,6 @@ def test_filters_share_one_scale_with_zero_at_grey():
 def test_large_groups_of_filters_take_several_lines():
     figure = figures.filters_by_group(np.zeros((2, 2, 3, 5)), [slice(0, 5)], columns=2)
     assert figure.axes[0].images[0].get_array().shape == (8, 5, 3)
-
-
-def test_loss_terms_have_a_color_per_network_and_a_style_per_term(ax):
-    one = {"step": [1, 2], "g": [3.0, 2.0], "s": [5.0, 4.0]}
-    two = {"step": [1, 2], "g": [1.0, 0.5], "s": [0.2, 0.1]}
-    figures.loss_terms({"block norm": one, "weight decay": two}, {"g": "group", "s": "spatial"}, ax)
-    assert legend(ax)[:3] == ["block norm, group", "block norm, spatial", "weight decay, group"]
-    lines = ax.lines
-    assert lines[1].get_xydata().tolist() == [[1, 5], [2, 4]]
-    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
-    assert lines[0].get_linestyle() == lines[2].get_linestyle() != lines[1].get_linestyle()
-
-
-def test_one_loss_term_names_the_axis(ax):
-    figures.loss_terms({"a": {"step": [1], "g": [3.0]}}, {"g": "group loss"}, ax)
-    assert ax.get_ylabel() == "group loss"
 
 
 def test_norm_ball_has_its_tips_and_edge_and_a_sphere_that_reaches_the_touching_point():
@@ -293,104 +249,6 @@ def units(*rows):
     )
 
 
-def test_concept_histogram_counts_detectors_by_category(ax):
-    frame = units(
-        ("texture", "striped", 0.2, True),
-        ("object", "dog", 0.1, True),
-        ("texture", "striped", 0.1, True),
-        ("object", "cat", 0.1, True),
-        ("object", "cat", 0.1, True),
-        ("scene", "street", 0.01, False),
-    )
-    figures.concept_histogram(frame, ax)
-    assert ticks(ax.yaxis) == ["cat", "dog", "striped"]
-    assert widths(ax) == [2, 1, 2]
-    expected = [to_rgba(figures.CATEGORY_COLORS[c]) for c in ("object", "object", "texture")]
-    assert [bar.get_facecolor() for bar in ax.patches] == expected
-    assert legend(ax) == ["object", "texture"]
-    assert ax.get_xlabel() == "detectors (5 of 6 units)"
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
-
-
-def test_concept_histogram_draws_25_concepts_and_counts_the_rest(ax):
-    rows = [("object", f"c{i}", 0.1, True) for i in range(27)]
-    rows += [("part", "wheel", 0.1, True)] * 2
-    figures.concept_histogram(units(*rows), ax)
-    assert len(ax.patches) == 25
-    assert ticks(ax.yaxis)[-1] == "wheel"
-    assert ax.get_xlabel().endswith("(29 of 29 units)\n3 of them for 3 concepts not drawn")
-
-
-def test_concept_histogram_says_when_there_is_nothing(ax):
-    figures.concept_histogram(units(("object", "dog", 0.01, False)), ax)
-    assert [text.get_text() for text in ax.texts] == ["no detectors"]
-    assert not ax.patches
-
-
-def layers(**columns):
-    return pd.DataFrame(
-        {
-            "layer": ["conv1", "conv1", "conv2", "conv2"],
-            "network": ["weight decay", "block norm"] * 2,
-            "sum": [3, 5, 8, 13],
-            **columns,
-        }
-    )
-
-
-def test_detectors_by_layer_groups_bars_and_puts_the_nulls_over_them(ax):
-    figures.detectors_by_layer(layers(null=[1.0, 2.0, 3.0, np.nan]), ax)
-    centers = [bar.get_x() + bar.get_width() / 2 for bar in ax.patches]
-    assert centers == pytest.approx([-0.2, 0.8, 0.2, 1.2])
-    assert [bar.get_height() for bar in ax.patches] == [3, 8, 5, 13]
-    assert ticks(ax.xaxis) == ["conv1", "conv2"]
-    assert to_hex(ax.patches[2].get_facecolor()) == figures.PENALTY_COLORS["block_norm"].lower()
-    black = [c for c in ax.collections if to_hex(c.get_color()[0]) == "#000000"]
-    dashes = [segment for collection in black for segment in collection.get_segments()]
-    assert [dash[0, 1] for dash in dashes if len(dash)] == [1, 3, 2]
-    assert dashes[0][:, 0].mean() == pytest.approx(-0.2)
-    assert legend(ax) == ["weight decay", "block norm", "95th percentile of the nulls"]
-    assert ax.get_ylim()[1] > 13 * 1.2  # room for the legend
-
-
-def test_detectors_by_layer_can_do_without_nulls(ax):
-    figures.detectors_by_layer(layers(), ax)
-    assert not ax.collections
-    assert legend(ax) == ["weight decay", "block norm"]
-
-
-def gains(null):
-    rows = [
-        (row, penalty, seed, base + gain + seed, null)
-        for row, base in {"digits": 4, "toyworld": 20}.items()
-        for penalty, gain in {"weight_decay": 0, "block_norm": 6}.items()
-        for seed in (0, 2)
-    ]
-    return pd.DataFrame(rows, columns=["row", "penalty", "seed", "detectors", "null"])
-
-
-def test_gain_plot_has_seeds_means_and_nulls(ax):
-    figures.gain_plot(gains(null=1.5), ax)
-    seeds, means, nulls = ax.collections[:3]
-    assert seeds.get_offsets()[:, 0].tolist() == [4, 6, 20, 22]
-    assert means.get_offsets()[:, 0].tolist() == [5, 21]
-    assert nulls.get_offsets()[:, 0].tolist() == [1.5, 1.5]
-    assert means.get_offsets()[:, 1].tolist() == pytest.approx([-0.18, 0.82])
-    assert ax.collections[4].get_offsets()[:, 0].tolist() == [11, 27]
-    assert tuple(means.get_facecolor()[0]) == to_rgba(figures.PENALTY_COLORS["weight_decay"])
-    assert [line.get_xdata().tolist() for line in ax.lines] == [[5, 11], [21, 27]]
-    assert ticks(ax.yaxis) == ["digits", "toyworld"]
-    assert legend(ax) == ["weight decay", "block norm", "null"]
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]
-
-
-def test_gain_plot_takes_rows_without_nulls_or_one_of_the_penalties(ax):
-    frame = gains(null=np.nan)
-    figures.gain_plot(frame[(frame["row"] == "digits") | (frame["penalty"] == "block_norm")], ax)
-    assert legend(ax) == ["weight decay", "block norm"]
-    assert [line.get_xdata().tolist() for line in ax.lines] == [[5, 11], [27]]
-
-
 def counts():
     return pd.DataFrame(
         [[9, 4, 0], [20, 7, 1]],
@@ -414,24 +272,6 @@ def test_count_map_knows_which_cells_there_are(ax):
     assert not figures.count_map(counts(), ax).patches
     with pytest.raises(ValueError, match=r"no quantile 0\.2 in the table: it has 0\.005, 0\.01"):
         figures.count_map(counts(), ax, mark=(0.2, 0.04))
-
-
-def test_null_distribution_stacks_equal_counts_beside_the_observed_one(ax):
-    figures.null_distribution(
-        12, {"rotated units": np.array([3, 2, 3, 3]), "permuted labels": np.array([0, 1])}, ax
-    )
-    rotated, permuted = (dots.get_offsets() for dots in ax.collections)
-    assert rotated[:, 0].tolist() == [2, 3, 3, 3]
-    assert rotated[:, 1].tolist() == pytest.approx([0, 0, -0.1, -0.2])  # upwards: the axis is turned over
-    assert permuted[:, 1].tolist() == [1, 1]
-    assert ax.lines[0].get_xdata() == [12, 12]
-    assert [text.get_text() for text in ax.texts] == ["observed: 12"]
-    assert ticks(ax.yaxis) == ["rotated units\n(4 draws)", "permuted labels\n(2 draws)"]
-
-
-def test_high_stacks_of_nulls_stay_in_their_row(ax):
-    figures.null_distribution(5, {"a": np.zeros(100), "b": np.ones(3)}, ax)
-    assert np.ptp(ax.collections[0].get_offsets()[:, 1]) == pytest.approx(0.7)
 
 
 def test_iou_bars_are_the_highest_with_the_threshold(ax):
