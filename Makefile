@@ -17,7 +17,8 @@ unit: $(VENV)/.installed ## unit tests
 	$(VENV)/bin/python -m pytest
 
 notebooks: $(VENV)/.installed ## the committed notebooks, every cell
-	OMP_NUM_THREADS=1 CNNINTE_RUN_DIR=$$(mktemp -d) $(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; OMP_NUM_THREADS=1 CNNINTE_RUN_DIR=$$folder \
+	$(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
 
 lab: $(VENV)/.installed ## JupyterLab with the series' kernel
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"
