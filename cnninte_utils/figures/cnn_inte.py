@@ -92,7 +92,7 @@ def factor_clusters(
     return figure
 
 
-def _apart(places: np.ndarray, *, gap: float = 0.075, n_rounds: int = 200) -> np.ndarray:
+def _apart(places: np.ndarray, *, gap: float = 0.1, n_rounds: int = 200) -> np.ndarray:
     """Push places (n, 2) off each other until none is nearer than `gap` of the whole range."""
     low, extent = places.min(axis=0), np.ptp(places, axis=0).max() or 1.0
     moved = (places - low) / extent
