@@ -36,6 +36,8 @@ class Split:
             checks.images(self.images)
         if self.labels.shape != (len(self.images),):
             raise ValueError(f"{len(self.images)} images but labels of shape {self.labels.shape}")
+        if len(self.labels) and not (np.issubdtype(self.labels.dtype, np.integer) and self.labels.min() >= 0):
+            raise ValueError(f"labels must be whole numbers from 0 on, got {np.unique(self.labels)[:5]}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,13 +128,35 @@ class ImageDataset:
             )
         order = np.random.default_rng(seed).permutation(n_classes)
         classes = np.sort(order[n * (part - 1) : n * part])
+        choice = f"part {part} of those drawn with seed {seed}"
+        return self._only(classes, choice, name or f"{self.name}_{n}_{part}")
+
+    def half(self, part: int, name: str | None = None) -> "ImageDataset":
+        """Return the images of every second class, numbered anew in their old order.
+
+        Parameters
+        ----------
+        part : {1, 2}
+            1 for the classes 0, 2, 4, …, and 2 for 1, 3, 5, …: nothing is drawn.
+        name : str, optional
+            Of the new data set; by default the old name and `part`, as in ``"miniplaces_half_1"``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such part.
+        """
+        choice = checks.choice("part", part, {1: "those of even number", 2: "those of odd number"})
+        classes = np.arange(part - 1, len(self.class_names), 2)
+        return self._only(classes, choice, name or f"{self.name}_half_{part}")
+
+    def _only(self, classes: np.ndarray, choice: str, name: str) -> "ImageDataset":
         parts = (_of_classes(split, classes) for split in (self.train, self.validation, self.test))
         provenance = (
-            f"{n} of the {n_classes} classes of {self.name}, part {part} of those drawn with seed {seed}; "
+            f"{len(classes)} of the {len(self.class_names)} classes of {self.name}, {choice}; "
             f"{self.provenance}"
         )
-        names = tuple(self.class_names[c] for c in classes)
-        return ImageDataset(name or f"{self.name}_{n}_{part}", *parts, names, provenance)
+        return ImageDataset(name, *parts, tuple(self.class_names[c] for c in classes), provenance)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -149,4 +149,6 @@ def classified(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
 
 def scaled(count: int, width: float) -> int:
     """Return that fraction of a published count, even, so that two groups divide it."""
+    if not 0 < width <= 16:
+        raise ValueError(f"width must be a positive fraction of the published one, got {width}")
     return max(2, 2 * round(count * width / 2))

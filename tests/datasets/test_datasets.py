@@ -708,3 +708,9 @@ def test_real_parts_of_tiny_imagenet(real_data):
             (part.test, whole.test),
         ):
             assert np.bincount(split.labels).tolist() == [len(all_of_it) // 200] * 50
+
+
+@pytest.mark.parametrize("labels", [np.array([0, -1]), np.array([0.0, 1.0]), np.array(["a", "b"])])
+def test_labels_that_count_nothing_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be whole numbers from 0 on"):
+        datasets.Split(np.zeros((2, 4, 4, 1), np.float32), labels)

@@ -290,3 +290,10 @@ def test_feature_layers_pass_over_what_changes_no_shape():
     x = layers.Add()([layers.ReLU()(x), x])
     model = keras.Model(image, layers.Conv2D(4, 1, name="last")(x))
     assert lookup.feature_layers(model) == ["relu_a", "pooled_first", "linear", "fused", "twice", "last"]
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg19"])
+@pytest.mark.parametrize("width", [0, -1.0, float("nan")])
+def test_a_width_that_leaves_no_filter_is_refused(name, width):
+    with pytest.raises(ValueError, match="width must be a positive fraction"):
+        builders.build(name, input_size=64, width=width)

@@ -288,3 +288,13 @@ def test_a_checkpoint_of_another_form_begins_anew(digits, curves):
     artifact.path.parent.mkdir(parents=True, exist_ok=True)
     artifact.path.with_suffix(".training.json").write_text(curves)
     assert fit_or_load("small", digits, SHORT).history == whole
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"learning_rate": 0.0}, {"learning_rate": -1.0}, {"learning_rate": np.nan}, {"weight_decay": -0.1}],
+)
+def test_rates_that_cannot_be_are_refused_by_name(bad):
+    (name,) = bad
+    with pytest.raises(ValueError, match=name):
+        Recipe(**bad)

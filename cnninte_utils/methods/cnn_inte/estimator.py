@@ -280,6 +280,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         leaf = self.meta_learner_.apply(ids)
         predictions = self.meta_learner_.leaf_labels()[leaf]
         labels = predictions if labels is None else np.asarray(labels)
+        if labels.shape != (len(ids),):
+            raise ValueError(f"one label for each of {len(ids)} images needed, got the shape {labels.shape}")
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -293,7 +295,7 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check(self, images, labels, activations):
         images, labels, activations = _pixels(images), np.asarray(labels), self._summarized(activations)
-        if not len(images) == len(labels) == len(activations) > 0:
+        if labels.ndim != 1 or not len(images) == len(labels) == len(activations) > 0:
             raise ValueError(
                 f"images, labels and activations must be equally many, "
                 f"got {len(images)}, {len(labels)} and {len(activations)}"

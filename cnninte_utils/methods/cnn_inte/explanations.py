@@ -227,6 +227,8 @@ def separation_depths(
     ----------
     Liu, Wang, Matwin 2018, Section IV, Figs 7-9.
     """
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance must be from 0 to below 1, got {tolerance}")
     is_gone = remaining[:, 1:] <= tolerance * remaining[:, :1]
     depths = np.zeros((remaining.shape[0], remaining.shape[2], remaining.shape[2]), dtype=np.int16)
     for depth in range(is_gone.shape[1], 0, -1):

@@ -170,6 +170,11 @@ def test_bad_input_is_refused(digits, fitted):
         CNNINTE().fit(images, labels, np.where(hidden > 1, np.nan, hidden))
     with pytest.raises(ValueError, match="unknown summary 'median': choose one of max, mean"):
         CNNINTE(summary="median").fit(images, labels, np.zeros((1_200, 2, 2, 3)))
+    with pytest.raises(ValueError, match=r"one label for each of 3 images needed, got the shape \(1,\)"):
+        fitted.explain_all(data.test.images[:3], [4])
+    for tolerance in (-1, 1.0, 2.0):
+        with pytest.raises(ValueError, match="tolerance must be from 0 to below 1"):
+            fitted.explain_all(data.test.images[:3], tolerance=tolerance)
     with pytest.raises(ValueError, match=r"labels \[11\] were not in the training set"):
         fitted.explain(data.test.images[0], 11)
 
