@@ -52,16 +52,19 @@ def linear_network(weights, bias=0.0):
 
 
 def with_noise(model, seed=0):
-    """Give every layer weights, and every normalisation statistics, that are not those of the beginning."""
+    """Give every layer weights from this seed, and every normalisation statistics that do something."""
     rng = np.random.default_rng(seed)
     for layer in model.layers:
-        if isinstance(layer, layers.Normalization):
+        if isinstance(layer, layers.Normalization | layers.Dropout):
             continue
-        new = [w + 0.2 * rng.standard_normal(w.shape) for w in layer.get_weights()]
+        new = []
+        for array in layer.get_weights():
+            scale = 0.2 if array.ndim == 1 else np.sqrt(2 / np.prod(array.shape[:-1]))
+            new.append(scale * rng.standard_normal(array.shape))
         if isinstance(layer, layers.BatchNormalization):
-            new[0] = new[0] * rng.choice([-1, 1], new[0].shape)  # factors of both signs
+            new[0] = rng.choice([-1, 1], new[0].shape) * (1 + new[0])  # factors of both signs
             new[-1] = 0.5 + np.abs(new[-1])
-        if new and not isinstance(layer, layers.Dropout):
+        if new:
             layer.set_weights(new)
     return model
 
