@@ -20,6 +20,9 @@ NAMES = (
     "places365",
     "places50_1",
     "places50_2",
+    "miniplaces",
+    "miniplaces50_1",
+    "miniplaces50_2",
 )
 _MODULES = {"toyworld_scenes": "toyworld.scenes"}
 PARTS = {
@@ -31,6 +34,8 @@ PARTS = {
 """Parts of larger data sets, in the manner of paper C's Places50₁ and Places50₂. Which classes the paper took
 is not published; these are drawn at random, and no class is in both parts."""
 N_CLASSES_OF_A_PART = 50
+HALVES = {"miniplaces50_1": ("miniplaces", 1), "miniplaces50_2": ("miniplaces", 2)}
+"""Stand-ins for the same parts in which nothing is drawn: the scenes of even and those of odd number."""
 
 
 def load(name: str) -> ImageDataset:
@@ -41,7 +46,7 @@ def load(name: str) -> ImageDataset:
     name : str
         One of :data:`NAMES`. ``"digits"``, ``"toyworld"`` and ``"toyworld_scenes"`` are embedded; the
         others are looked for in ``$CNNINTE_DATA``, then in the cache, and otherwise downloaded with a pinned
-        SHA-256 where that is possible. ``"tiny50_1"`` to ``"places50_2"`` are parts of 50 classes.
+        SHA-256 where that is possible. Those with ``50_1`` and ``50_2`` are parts of 50 classes.
 
     Returns
     -------
@@ -63,6 +68,9 @@ def load(name: str) -> ImageDataset:
     if name in PARTS:
         whole, part = PARTS[name]
         return load(whole).with_classes(N_CLASSES_OF_A_PART, part=part, name=name)
+    if name in HALVES:
+        whole, part = HALVES[name]
+        return load(whole).half(part, name)
     return _module(name).load()
 
 
@@ -82,5 +90,5 @@ def status() -> list[tuple[str, str, str]]:
 
 def _module(name: str):
     checks.choice("data set", name, NAMES)
-    whole = PARTS[name][0] if name in PARTS else name
+    whole, _ = (PARTS | HALVES).get(name, (name, 0))
     return import_module(f".{_MODULES.get(whole, whole)}", __package__)

@@ -1,6 +1,7 @@
 """Archives and images in files: looked into, decoded, unpacked, without trusting what they say."""
 
 import io
+import re
 import shutil
 import tarfile
 import zipfile
@@ -13,13 +14,24 @@ from typing import IO, ClassVar, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..artifacts import DAMAGES, Artifact, DataError, cached_folder, file_digest
+from ..artifacts import DAMAGES, Artifact, DataError, cached_folder, file_digest, repair_advice
 
-__all__ = ["ImageFiles", "Member", "members", "read_files", "read_images", "read_text", "unpacked"]
+__all__ = [
+    "ImageFiles",
+    "Member",
+    "members",
+    "read_categories",
+    "read_files",
+    "read_images",
+    "read_labels",
+    "read_text",
+    "unpacked",
+]
 
 _MAX_BYTES = 2**34  # of all that is in an archive
 _MAX_FILE_BYTES = 2**24  # of an image or text in one
 _NOT_EXPECTED = "it is not what it should be"
+_CATEGORY = re.compile(r"/([a-z]/[\w-]+(?:/[\w-]+)*)")
 
 
 class Member(NamedTuple):
@@ -53,10 +65,20 @@ def members(archive: Path) -> Iterator[Member]:
 
 
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r|*") as tar:
+    with _open_tar(archive) as tar:
         for m in tar:
             if not m.isdir():
                 yield Member(m.name, m.isfile(), m.size, lambda m=m: tar.extractfile(m))
+        tar.fileobj.seek(tar.offset)  # tarfile takes a header cut short, or damaged, for the end
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it ends or is damaged after {tar.offset:,} bytes")
+
+
+def _open_tar(archive: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(archive)
+    except tarfile.ReadError:  # its own message has a line for each compression
+        raise tarfile.ReadError("no tar file, or cut short") from None
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -143,6 +165,43 @@ def read_text(archive: Path, name: str) -> str:
     raise DataError(f"{archive} has no {name}: it is not the archive that it should be")
 
 
+def read_labels(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
+    """Read the lines of a text file: a name of that form, a space and a label.
+
+    Raises
+    ------
+    DataError
+        If the file is absent, or a line is not of this kind.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"{path.parent} has no file {path.name}: {repair_advice(path)}") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        name, _, label = line.rpartition(" ")
+        if not form.fullmatch(name) or not label.isdecimal():
+            raise DataError(
+                f"{path}, line {number}: expected a name and a label, found {line!r}: {repair_advice(path)}"
+            )
+        rows.append((name, int(label)))
+    return rows
+
+
+def read_categories(path: Path) -> list[str]:
+    """Read the categories of the Places data sets in the order of their labels, as paths: ``a/airfield``.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or damaged, or does not number them from 0 in order.
+    """
+    rows = read_labels(path, _CATEGORY)
+    if not rows or [label for _, label in rows] != list(range(len(rows))):
+        raise DataError(f"{path} should number its categories from 0 in order: {repair_advice(path)}")
+    return [name[1:] for name, _ in rows]
+
+
 def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found: dict[str, list[tuple[str, int, bytes]]] = {}
     for name, data in read_files(archive, label_of):
@@ -171,9 +230,12 @@ def _image(archive: Path, name: str, data: bytes, size: int) -> np.ndarray:
     return image
 
 
-def unpacked(archive: Path) -> Path:
-    """Return the folder of an archive's name in the cache, to which its files are unpacked once."""
-    top = archive.name.split(".")[0]
+def unpacked(archive: Path, top: str | None = None) -> Path:
+    """Return the folder `top` in the cache, to which an archive's files are unpacked once.
+
+    Everything in the archive must lie below `top`, by default the archive's own name.
+    """
+    top = top or archive.name.split(".")[0]
     return cached_folder(file_digest(archive)[:16], lambda folder: _unpack(archive, top, folder)) / top
 
 
@@ -267,20 +329,21 @@ class ImageFiles:
         return np.frombuffer(names, np.uint8), np.array(sizes, np.int64)
 
     def _decode(self, name: str, size: int | None) -> np.ndarray:
+        path = self.folder / name
         try:
-            with Image.open(self.folder / name, formats=["JPEG"]) as image:
+            with Image.open(path, formats=["JPEG"]) as image:
                 found = image.size
                 if size is not None:
                     image.draft("RGB", (size, size))
                 pixels = image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.folder / name} is damaged ({error}): unpack it again") from None
+            raise DataError(
+                f"{self.folder / name} is damaged ({error}): {repair_advice(self.folder / name)}"
+            ) from None
         if found != (self.size, self.size):
             width, height = found
-            raise DataError(
-                f"{self.folder / name} should be {self.size}×{self.size}, found {height}×{width}: unpack the "
-                "small version again"
-            )
+            wanted = f"{self.size}×{self.size}"
+            raise DataError(f"{path} should be {wanted}, found {height}×{width}: it is of another version")
         if size is not None:
             pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(pixels)

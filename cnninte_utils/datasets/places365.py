@@ -5,15 +5,14 @@ The images stay in their files (:class:`ImageFiles`): as one array they would ta
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..artifacts import DataError
 from .base import ImageDataset, Split, hold_out
-from .files import ImageFiles
-from .source import Source
+from .files import ImageFiles, read_categories, read_labels
+from .source import InParts
 
 __all__ = ["SOURCE", "load"]
 
@@ -35,31 +34,16 @@ _ADVICE = (
     f"and unpack them into {FOLDER}/ in the folder named by $CNNINTE_DATA, so that it has {TRAIN}/, "
     f"{VALIDATION}/, {CATEGORIES} and {VALIDATION_LABELS}."
 )
-_CATEGORY = re.compile(r"/([a-z]/[\w-]+(?:/[\w-]+)*)")
 _PHOTOGRAPH = re.compile(r"[\w-]+\.jpg")
 
 
-@dataclass(frozen=True)
-class _InParts(Source):
-    """A folder that has all its parts."""
-
-    def status(self) -> tuple[str, str]:
-        lacking = self._lacking()
-        return ("absent", lacking) if lacking else super().status()
-
-    def fetch(self) -> Path:
-        lacking = self._lacking()
-        if lacking:
-            raise DataError(lacking)
-        return super().fetch()
-
-    def _lacking(self) -> str:
-        folder, parts = self.find(), (TRAIN, VALIDATION, CATEGORIES, VALIDATION_LABELS)
-        missing = [name for name in parts if folder and not (folder / name).exists()]
-        return f"{folder} lacks {', '.join(missing)}. {self.advice}" if missing else ""
-
-
-SOURCE = _InParts("Places365", (FOLDER,), _ADVICE, is_there=Path.is_dir)
+SOURCE = InParts(
+    "Places365",
+    (FOLDER,),
+    _ADVICE,
+    is_there=Path.is_dir,
+    parts=(TRAIN, VALIDATION, CATEGORIES, VALIDATION_LABELS),
+)
 
 
 def load() -> ImageDataset:
@@ -68,7 +52,7 @@ def load() -> ImageDataset:
     Validation are 100 training images of each category; the published test images have no labels.
     """
     folder = SOURCE.fetch()
-    categories = _categories(folder)
+    categories = read_categories(folder / CATEGORIES)
     train, validation = hold_out(_train_images(folder, categories), _N_VALIDATION_PER_CLASS)
     test = _validation_images(folder, len(categories))
     names = tuple(category.partition("/")[2] for category in categories)
@@ -77,17 +61,6 @@ def load() -> ImageDataset:
         f"split {len(train):,}/{len(validation):,}/{len(test):,}"
     )
     return ImageDataset("places365", train, validation, test, names, provenance)
-
-
-def _categories(folder: Path) -> list[str]:
-    """Return the categories in the order of their labels, as paths: ``a/airfield``."""
-    rows = _table(folder / CATEGORIES, _CATEGORY)
-    labels = [label for _, label in rows]
-    if not rows or labels != list(range(len(rows))):
-        raise DataError(
-            f"{folder / CATEGORIES} should number its categories from 0 in order: unpack it again"
-        )
-    return [name[1:] for name, _ in rows]
 
 
 def _train_images(folder: Path, categories: list[str]) -> Split:
@@ -105,7 +78,7 @@ def _train_images(folder: Path, categories: list[str]) -> Split:
 
 
 def _validation_images(folder: Path, n_categories: int) -> Split:
-    rows = _table(folder / VALIDATION_LABELS, _PHOTOGRAPH)
+    rows = read_labels(folder / VALIDATION_LABELS, _PHOTOGRAPH)
     names, labels = [name for name, _ in rows], [label for _, label in rows]
     if set(labels) != set(range(n_categories)):
         raise DataError(
@@ -132,16 +105,3 @@ def _photographs(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if _PHOTOGRAPH.fullmatch(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _table(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
-    """Read lines of a name of that form and a label."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        name, _, label = line.rpartition(" ")
-        if not form.fullmatch(name) or not label.isdecimal():
-            raise DataError(
-                f"{path}, line {number}: expected a name and a label, found {line!r}: unpack it again"
-            )
-        rows.append((name, int(label)))
-    return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import artifacts
 from ..artifacts import DataError
 
-__all__ = ["Embedded", "Source"]
+__all__ = ["Embedded", "InParts", "Source"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,37 @@ class Source:
 
     def _searched(self) -> str:
         return " or ".join(str(folder) for folder in artifacts.data_dirs())
+
+
+@dataclass(frozen=True)
+class InParts(Source):
+    """A folder that is there only with all its `parts`, or an archive of one."""
+
+    parts: tuple[str, ...] = ()
+
+    def status(self) -> tuple[str, str]:
+        """Return ("ready", where it is), or ("absent", what it lacks or where it was looked for)."""
+        lacking = self._lacking()
+        return ("absent", lacking) if lacking else super().status()
+
+    def fetch(self) -> Path:
+        """Return where it is.
+
+        Raises
+        ------
+        DataError
+            If it is nowhere, or a folder that lacks a part.
+        """
+        lacking = self._lacking()
+        if lacking:
+            raise DataError(lacking)
+        return super().fetch()
+
+    def _lacking(self) -> str:
+        found = self.find()
+        parts = self.parts if found and found.is_dir() else ()
+        missing = [name for name in parts if not (found / name).exists()]
+        return f"{found} lacks {', '.join(missing)}. {self.advice}" if missing else ""
 
 
 @dataclass(frozen=True)

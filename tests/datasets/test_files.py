@@ -1,3 +1,4 @@
+import gzip
 import io
 import tarfile
 import zipfile
@@ -58,6 +59,26 @@ def test_archive_cut_anywhere_is_one_sentence(tmp_path, kind, n_bytes):
     assert str(caught.value).startswith(f"{path} is damaged (")
     assert str(caught.value).endswith("): fetch it again")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("n_bytes", [1_024, 1_025, 1_535, 1_536])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_tar_cut_before_or_in_a_later_header_is_no_shorter_tar(tmp_path, compress, n_bytes):
+    """A header of 512 bytes and a block of data for each of the files; the second header ends at 1,536."""
+    path = pack(tmp_path, "tar", {"a.txt": b"1", "b.txt": b"2"})
+    assert len(everything(path)) == 2
+    path.write_bytes(compress(path.read_bytes()[:n_bytes]))
+    with pytest.raises(DataError, match=r"is damaged \(.*\): fetch it again$"):
+        everything(path)
+
+
+def test_tar_with_a_damaged_later_header_is_no_shorter_tar(tmp_path):
+    path = pack(tmp_path, "tar", {"a.txt": b"1", "b.txt": b"2"})
+    content = bytearray(path.read_bytes())
+    content[1_024 + 3] ^= 1  # in the name: the header's sum is wrong
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="it ends or is damaged after 1,024 bytes"):
+        everything(path)
 
 
 @pytest.mark.parametrize("kind", ["bz2", "xz", "deflate", "zip bz2", "zip lzma"])
