@@ -314,12 +314,12 @@ def unpacked():
 
 
 MINI = "broden_mini/broden_mini.tar.gz"
+WIDE = "broden_wide/broden_wide.tar.gz"
 FULL = "broden/broden1_227.zip"
+PACKS = [("broden_mini", MINI, write_tar), ("broden_wide", WIDE, write_tar), ("broden", FULL, write_zip)]
 
 
-@pytest.mark.parametrize(
-    ("name", "place", "pack"), [("broden_mini", MINI, write_tar), ("broden", FULL, write_zip)]
-)
+@pytest.mark.parametrize(("name", "place", "pack"), PACKS)
 def test_archive_is_unpacked_once_into_the_cache(packs, monkeypatch, name, place, pack):
     top = place.split("/")[1].split(".")[0]
     pack(packs / place, below(top, contents()))
@@ -346,6 +346,8 @@ def test_archive_is_unpacked_once_into_the_cache(packs, monkeypatch, name, place
     [
         ("broden_mini", "broden_mini"),
         ("broden_mini", "broden_mini/broden_mini"),
+        ("broden_wide", "broden_wide"),
+        ("broden_wide", "broden_wide/broden_wide"),
         ("broden", "broden/broden1_227"),
         ("broden", "broden/broden1_224"),
     ],
@@ -395,9 +397,7 @@ def test_archive_that_would_fill_the_disk_is_refused(packs, monkeypatch):
         broden.load("broden_mini")
 
 
-@pytest.mark.parametrize(
-    ("name", "place", "pack"), [("broden_mini", MINI, write_tar), ("broden", FULL, write_zip)]
-)
+@pytest.mark.parametrize(("name", "place", "pack"), PACKS)
 def test_truncated_archive_is_one_clear_error_and_leaves_nothing(packs, name, place, pack):
     top = place.split("/")[1].split(".")[0]
     path = pack(packs / place, below(top, contents()))
@@ -412,10 +412,13 @@ def test_absent_data_say_where_they_were_looked_for_and_how_to_get_them(packs):
         DataError, match=r"broden is not in .*packs or .*cache.*http://netdissect.*web.archive"
     ):
         broden.load("broden")
-    assert broden.status("broden_mini")[0] == "absent"
-    assert "broden_mini/broden_mini.tar.gz" in broden.status("broden_mini")[1]
+    for name, place in (("broden_mini", MINI), ("broden_wide", WIDE)):
+        assert broden.status(name)[0] == "absent"
+        assert f"as {place}." in broden.status(name)[1]
     for unknown in (broden.load, broden.status):
-        with pytest.raises(ValueError, match="'brodn': choose one of toyworld_broden, broden_mini, broden"):
+        with pytest.raises(
+            ValueError, match="'brodn': choose one of toyworld_broden, broden_mini, broden_wide, b"
+        ):
             unknown("brodn")
 
 
@@ -443,10 +446,34 @@ def test_real_broden_mini(real_data):
     assert (len(data), data.n_labels, data.map_size) == (1_301, 34, (113, 113))
     assert data.categories == ("color", "scene", "object", "texture")
     assert (len(data.take("train")), len(data.take("val"))) == (895, 406)
+    assert_recount_agrees(data)
+    assert data.images([0, 900]).shape == (2, 227, 227, 3)
+
+
+def test_real_broden_wide(real_data):
+    if broden.status("broden_wide")[0] == "absent":
+        pytest.skip(f"needs real data: {broden.status('broden_wide')[1]}")
+    data = broden.load("broden_wide")
+    assert (len(data), data.n_labels, data.map_size) == (6_851, 265, (64, 64))
+    assert set(data.categories) == {"color", "object", "part", "scene", "material", "texture"}
+    assert (len(data.take("train")), len(data.take("val"))) == (4_767, 2_084)
+    counts = data.concepts["category"].value_counts()[list(data.categories)].to_dict()
+    assert counts == {"color": 11, "object": 139, "part": 21, "scene": 78, "material": 5, "texture": 10}
+    assert_recount_agrees(data)
+    assert data.images([0, 6_850]).shape == (2, 128, 128, 3)
+    faces = next(row for row, image in enumerate(data.index["image"]) if image.startswith("fasseg/"))
+    head = data.names.index("head")
+    assert data.index["part"].iloc[faces].count(";") == 1
+    assert (data.annotation(faces).maps == head).any()
+    second = data.annotation(faces).maps[-1]  # the parts come last of what a face has
+    assert set(np.unique(second)) <= {0, head}
+
+
+def assert_recount_agrees(data):
+    """As often and as much as label.csv records, counted on the stored maps."""
     frequency, coverage = recount(data)
     assert frequency.tolist() == data.concepts["frequency"][1:].tolist()
     assert np.allclose(coverage, data.concepts["coverage"][1:], rtol=0, atol=1e-6)
-    assert data.images([0, 900]).shape == (2, 227, 227, 3)
 
 
 def test_label_maps_are_the_first_of_each_category(data):

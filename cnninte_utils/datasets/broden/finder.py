@@ -10,12 +10,15 @@ from .validation import open_folder
 
 __all__ = ["NAMES", "load", "status"]
 
-NAMES = ("toyworld_broden", "broden_mini", "broden")
+NAMES = ("toyworld_broden", "broden_mini", "broden_wide", "broden")
 _URL = "http://netdissect.csail.mit.edu/data/broden1_227.zip"
 _ORIGINS = {
     "toyworld_broden": "synthetic scenes drawn by cnninte_utils.datasets.toyworld, in Broden's layout",
     "broden_mini": "a stand-in for Broden in its layout: street scenes of CamVid (Brostow, Fauqueur, Cipolla "
     "2009), textures of DTD (Cimpoi et al. 2014)",
+    "broden_wide": "a stand-in for Broden in its layout, with all six categories: scenes and objects of "
+    "MiniPlaces (from Places2: Zhou, Lapedriza, Khosla, Oliva, Torralba 2018), with CamVid, LabelMeFacade, "
+    "Car-Parts, FASSEG, Clothing Co-Parsing, TrashNet and DTD",
     "broden": "Broden (Bau, Zhou, Khosla, Oliva, Torralba 2017)",
 }
 
@@ -24,14 +27,19 @@ def _has_index_or_is_archive(path: Path) -> bool:
     return path.is_file() or (path / "index.csv").is_file()
 
 
+def _stand_in(name: str) -> Source:
+    return Source(
+        name,
+        (f"{name}/{name}", name, f"{name}/{name}.tar.gz"),
+        f"Put {name}.tar.gz into the folder named by $CNNINTE_DATA as {name}/{name}.tar.gz.",
+        is_there=_has_index_or_is_archive,
+    )
+
+
 _SOURCES = {
     "toyworld_broden": Embedded("drawn by cnninte_utils.datasets.toyworld.broden_folder"),
-    "broden_mini": Source(
-        "broden_mini",
-        ("broden_mini/broden_mini", "broden_mini", "broden_mini/broden_mini.tar.gz"),
-        "Put broden_mini.tar.gz into the folder named by $CNNINTE_DATA as broden_mini/broden_mini.tar.gz.",
-        is_there=_has_index_or_is_archive,
-    ),
+    "broden_mini": _stand_in("broden_mini"),
+    "broden_wide": _stand_in("broden_wide"),
     "broden": Source(
         "broden",
         tuple(f"broden/broden1_{size}{ending}" for ending in ("", ".zip") for size in (227, 224)),
@@ -50,8 +58,9 @@ def load(name: str) -> Broden:
     Parameters
     ----------
     name : str
-        ``"toyworld_broden"`` is drawn once and kept in the cache. ``"broden_mini"`` and ``"broden"`` are
-        looked for in ``$CNNINTE_DATA``, then in the cache; an archive is unpacked once, into the cache.
+        ``"toyworld_broden"`` is drawn once and kept in the cache. ``"broden_mini"``, ``"broden_wide"`` and
+        ``"broden"`` are looked for in ``$CNNINTE_DATA``, then in the cache; an archive is unpacked once,
+        into the cache.
 
     Returns
     -------
