@@ -203,8 +203,8 @@ def _inference(layer: keras.Layer) -> dict[str, bool]:
 def _linear_step(layer: keras.Layer, name: str, inputs: tuple[str, ...]) -> Step:
     is_dense = isinstance(layer, keras.layers.Dense)
     linear = ops.matmul if is_dense else layer.convolution_op
-    kernel = ops.convert_to_tensor(layer.kernel)
-    bias = ops.convert_to_tensor(layer.bias) if layer.use_bias else None
+    kernel = layer.kernel + 0  # a tensor, where the layer has a variable
+    bias = layer.bias + 0 if layer.use_bias else None
     kind = "dense" if is_dense else "convolution"
     return _with_weights(Step(name, kind, inputs, linear, linear=linear), kernel, bias)
 
