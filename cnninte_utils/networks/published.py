@@ -6,12 +6,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ..artifacts import DataError
+from ..artifacts import DataError, read_arrays
 from ..datasets.source import Source
 from .builders import build
 from .weights import Weights
 
-__all__ = ["N_CLASSES", "from_keras_vgg19", "from_onnx_alexnet", "imagenet"]
+__all__ = [
+    "N_CLASSES",
+    "from_keras_vgg19",
+    "from_npz_alexnet",
+    "from_onnx_alexnet",
+    "imagenet",
+    "imagenet_convolutions",
+]
 
 N_CLASSES = 1_000
 
@@ -28,6 +35,12 @@ VGG19 = Source(
     "VGG19",
     (f"weights/{VGG19_FILE}",),
     f"Put {VGG19_FILE} (575 MB) into weights/ of the folder named by $CNNINTE_DATA.",
+)
+ALEXNET_CONVOLUTIONS = Source(
+    "The file of AlexNet's convolutions",
+    ("weights/alexnet_convolutions.npz",),
+    "Put alexnet_convolutions.npz into weights/ of the folder named by $CNNINTE_DATA; docs/data.md has its "
+    "layout.",
 )
 
 _ALEXNET_MEAN = (122.67891434, 116.66876762, 104.00698793)
@@ -90,6 +103,86 @@ def _vgg19() -> Weights:
     except Exception as error:  # of the network, HDF5 or other shapes: Keras documents none
         raise DataError(f"Keras could not read VGG19 from {source} ({error}). {VGG19.advice}") from None
     return from_keras_vgg19(model)
+
+
+def imagenet_convolutions(architecture: str) -> Weights:
+    """Return AlexNet's five convolutions trained on ImageNet, in 5 MB; see :func:`from_npz_alexnet`.
+
+    They are the Caffe AlexNet's as Wu et al. quantised them: each kernel is made of vectors of eight values
+    out of a codebook, so that they are near the published ones and not the same bits. There are no dense
+    layers: these weights are for transfer. The file is looked for in ``weights/`` of ``$CNNINTE_DATA`` and of
+    the cache.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is another one.
+    cnninte_utils.artifacts.DataError
+        If the file is absent, damaged or another one.
+
+    References
+    ----------
+    Wu, Leng, Wang, Hu, Cheng 2016, "Quantized Convolutional Neural Networks for Mobile Devices".
+    """
+    if architecture != "alexnet":
+        raise ValueError(
+            f"ImageNet's convolutions without dense layers are alexnet's only, not {architecture!r}"
+        )
+    return from_npz_alexnet(ALEXNET_CONVOLUTIONS.fetch())
+
+
+def from_npz_alexnet(path: Path, *, width: float = 1.0) -> Weights:
+    """Read AlexNet's convolutions from an ``.npz`` file that keeps Caffe's order of the colours.
+
+    Parameters
+    ----------
+    path : Path
+        Of the float32 arrays ``conv1/kernel`` (height, width, channels of the group, filters), ``conv1/bias``
+        (filters,) and so on up to conv5, for blue, green, red in 0 … 255 less ImageNet's mean.
+    width : float
+        Fraction of the published numbers of filters that the file has.
+
+    Returns
+    -------
+    Weights
+        Of the same function of red, green, blue in [0, 1]: conv1's input channels are turned round, and the
+        options hold mean and standard deviation. They are for 227×227 with ``padding="valid"``, as
+        :func:`from_onnx_alexnet`'s are, with the flat head of paper B.
+
+    Raises
+    ------
+    cnninte_utils.artifacts.DataError
+        If the file is absent or damaged, or does not hold these arrays.
+    """
+    options = {
+        "variant": "caffe",
+        "padding": "valid",
+        "head": "flat",
+        "width": width,
+        "input_size": 227,
+    } | _standardization(_ALEXNET_MEAN)
+    found = read_arrays(path)
+    expected = {
+        f"{layer.name}/{kind}": tuple(array.shape)
+        for layer in build("alexnet", **options).layers
+        if layer.name in _CONVOLUTIONS
+        for kind, array in zip(("kernel", "bias"), layer.weights, strict=True)
+    }
+    if set(found) != set(expected):
+        raise DataError(
+            f"{path} does not hold AlexNet's convolutions: expected the arrays {', '.join(expected)}, found "
+            f"{', '.join(found) or 'none'}"
+        )
+    for name, shape in expected.items():
+        array = found[name]
+        if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise DataError(
+                f"{path} does not hold AlexNet's convolutions: {name} should be finite float32 {shape}, "
+                f"found {array.dtype} {array.shape}"
+            )
+    arrays = {name: [found[f"{name}/kernel"], found[f"{name}/bias"]] for name in _CONVOLUTIONS}
+    _turn_channels_round(arrays["conv1"])
+    return Weights("alexnet", options, arrays)
 
 
 def from_keras_vgg19(model: keras.Model) -> Weights:

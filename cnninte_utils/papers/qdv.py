@@ -9,7 +9,7 @@ import numpy as np
 from .. import checks, datasets
 from ..datasets import ImageDataset, Split
 from ..networks.activations import predict
-from ..networks.published import imagenet
+from ..networks.published import imagenet, imagenet_convolutions
 from ..networks.training import Recipe, TrainedNetwork, fit_for_package, fit_or_load
 from ..networks.weights import Weights, bundled
 
@@ -36,10 +36,14 @@ LAYERS = {
 VARIANTS = {"alexnet": {"head": "flat", "padding": "same"}, "vgg19": {"head": "fc"}}
 """Paper B's: one dense layer on AlexNet's convolutions, the first of them padded; VGG19's own fc layers."""
 INPUT_SIZE = 224
-SOURCES = {"bundled": bundled, "imagenet": imagenet}
+SOURCES = {"bundled": bundled, "imagenet": imagenet, "imagenet_convolutions": imagenet_convolutions}
 TOYWORLD = {"epochs": 15, "batch_size": 16, "learning_rate": 2e-4}
 """The notebooks' recipe at ``quick``. VGG19 takes minutes for it: that network comes with the package."""
 SCALINGS = ("as_trained", "zero_one")
+_SMALLER = {
+    "bundled": "a quarter of the width at 64×64, pretrained on Tiny ImageNet",
+    "imagenet_convolutions": "ImageNet's convolutions as Wu et al. (2016) quantised them, AlexNet only",
+}
 
 
 def fine_tune(
@@ -60,8 +64,9 @@ def fine_tune(
     architecture : {"alexnet", "vgg19"}
     dataset : ImageDataset
         Of colour images.
-    source : {"bundled", "imagenet"}
-        Of the pretrained weights: a quarter of the width at 64×64, or the full networks at 224×224.
+    source : {"bundled", "imagenet", "imagenet_convolutions"}
+        Of the pretrained weights: a quarter of the width at 64×64, the full networks at 224×224, or
+        AlexNet's convolutions alone, as quantised by others, at 224×224.
     scaling : {"as_trained", "zero_one"}
         What the convolutions get: pixels as the weights were trained with, or pixels in [0, 1] as in paper
         B's authors' code.
@@ -71,6 +76,11 @@ def fine_tune(
     Returns
     -------
     TrainedNetwork
+
+    Raises
+    ------
+    ValueError
+        If there is no such architecture, source or scaling, or the source has no such architecture.
 
     References
     ----------
@@ -110,7 +120,7 @@ def predicted_labels(model: keras.Model, split: Split) -> np.ndarray:
 def reduction(source: str, epochs: int, n_train: int) -> str:
     """Say how a run is smaller than paper B's; empty if it is not."""
     parts = [
-        "a quarter of the width at 64×64, pretrained on Tiny ImageNet" if source == "bundled" else "",
+        _SMALLER.get(source, ""),
         f"{epochs} of 10 epochs" if epochs < 10 else "",
         f"{n_train:,} training images" if n_train < 45_000 else "",
     ]

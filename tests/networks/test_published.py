@@ -281,6 +281,147 @@ def test_alexnet_is_looked_for_before_it_is_fetched_with_its_hash(onnx, tmp_path
     assert read == [cached, cached, own]
 
 
+# AlexNet's convolutions alone
+
+
+def convolutions(filters=(96, 256, 384, 384, 256), dtype=np.float32):
+    """Made-up weights in the file's layout: (height, width, channels of the group, filters)."""
+    rng = np.random.default_rng(0)
+    channels = (3, filters[0] // 2, filters[1], filters[2] // 2, filters[3] // 2)
+    arrays = {}
+    for step, (n, c, side) in enumerate(zip(filters, channels, (11, 5, 3, 3, 3), strict=True), start=1):
+        arrays[f"conv{step}/kernel"] = rng.normal(0, 0.02, (side, side, c, n)).astype(dtype)
+        arrays[f"conv{step}/bias"] = rng.normal(0, 1, n).astype(dtype)
+    return arrays
+
+
+EIGHTH_FILTERS = (12, 32, 48, 48, 32)
+
+
+@pytest.fixture
+def npz(tmp_path, monkeypatch):
+    """Where the file is looked for, and a function that writes it."""
+    monkeypatch.setenv("CNNINTE_DATA", str(tmp_path / "packs"))
+    path = tmp_path / "packs" / "weights" / "alexnet_convolutions.npz"
+    path.parent.mkdir(parents=True)
+
+    def write(arrays):
+        np.savez(path, **arrays)
+        return path
+
+    return write
+
+
+def test_convolutions_see_blue_green_red_in_0_255_less_the_mean(npz):
+    """Three windows by hand; of the 4·55 + 11 − 224 = 7 pixels of padding 3 are above and on the left."""
+    arrays = convolutions()
+    npz(arrays)
+    weights = published.imagenet_convolutions("alexnet")
+    model = network_of_convolutions(weights, input_size=224, padding="same")
+    image = images_of(224, n=1)
+    found = output_of(model, "conv1").predict(image, verbose=0)[0]
+    assert found.shape == (56, 56, 96)
+    pixels = 255 * image[0, :, :, [2, 1, 0]].transpose(1, 2, 0).astype(float)  # indexing puts colours first
+    pixels -= [104.00698793, 116.66876762, 122.67891434]
+    padded = np.pad(pixels, ((3, 4), (3, 4), (0, 0)))
+    for y, x in ((0, 0), (10, 31), (55, 55)):
+        window = padded[4 * y : 4 * y + 11, 4 * x : 4 * x + 11]
+        sums = (window[..., None] * arrays["conv1/kernel"]).sum(axis=(0, 1, 2)) + arrays["conv1/bias"]
+        assert 20 < (sums > 0).sum() < 76
+        np.testing.assert_allclose(found[y, x], np.maximum(sums, 0), atol=2e-3 * np.abs(sums).max())
+
+
+def network_of_convolutions(weights, **options):
+    model = builders.build("alexnet", n_classes=10, **weights.options | options)
+    assert weights.put_into(model) == ["fc8"]
+    return model
+
+
+def test_other_convolutions_are_as_they_lie_in_the_file(npz):
+    arrays = convolutions(EIGHTH_FILTERS)
+    found = published.from_npz_alexnet(npz(arrays), width=1 / 8)
+    assert list(found.arrays) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
+    assert np.array_equal(found.arrays["conv1"][0], arrays["conv1/kernel"][:, :, [2, 1, 0]])
+    for step in (2, 3, 4, 5):
+        for i, kind in enumerate(("kernel", "bias")):
+            assert np.array_equal(found.arrays[f"conv{step}"][i], arrays[f"conv{step}/{kind}"])
+
+
+def test_npz_and_onnx_of_the_same_weights_are_the_same(onnx, tmp_path, npz):
+    caffe = Caffe(onnx)
+    theirs = published.from_onnx_alexnet(caffe.save(tmp_path), **EIGHTH)
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in caffe.tensors}
+    arrays = {}
+    for step in range(1, 6):
+        arrays[f"conv{step}/kernel"] = tensors[f"conv{step}_w"].transpose(2, 3, 1, 0)
+        arrays[f"conv{step}/bias"] = tensors[f"conv{step}_b"]
+    ours = published.from_npz_alexnet(npz(arrays), width=1 / 8)
+    assert ours.fingerprint == theirs.without("fc6", "fc7", "fc8").fingerprint
+    for name in ("mean", "std", "variant", "padding", "width"):
+        assert ours.options[name] == theirs.options[name]
+
+
+def nothing_finite(arrays):
+    arrays["conv3/bias"][5] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("conv4/bias"), "expected the arrays conv1/kernel, .*conv5/bias, found"),
+        (lambda a: a.update({"fc6/kernel": np.zeros(3)}), "expected the arrays .* found .*fc6/kernel"),
+        (lambda a: a.clear(), "found none"),
+        (
+            lambda a: a.update({"conv2/kernel": a["conv2/kernel"].transpose(3, 2, 0, 1)}),
+            r"conv2/kernel should be finite float32 \(5, 5, 6, 32\), found float32 \(32, 6, 5, 5\)",
+        ),
+        (
+            lambda a: a.update({"conv1/bias": a["conv1/bias"].astype(np.float16)}),
+            r"conv1/bias should be finite float32 \(12,\), found float16 \(12,\)",
+        ),
+        (nothing_finite, r"conv3/bias should be finite float32 \(48,\), found float32"),
+        (lambda a: a.update({"conv5/bias": np.array([print] * 32, object)}), "is damaged"),
+    ],
+)
+def test_other_arrays_are_one_clear_error(npz, change, message):
+    arrays = convolutions(EIGHTH_FILTERS)
+    change(arrays)
+    with pytest.raises(DataError, match=message):
+        published.from_npz_alexnet(npz(arrays), width=1 / 8)
+
+
+def test_truncated_convolutions_are_one_clear_error(npz):
+    path = npz(convolutions(EIGHTH_FILTERS))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"alexnet_convolutions\.npz is damaged or no archive of arrays"):
+        published.imagenet_convolutions("alexnet")
+
+
+def test_absent_convolutions_say_where_they_belong(npz):
+    with pytest.raises(
+        DataError, match=r"The file of AlexNet's convolutions is not in .*packs or .*weights/ of the folder"
+    ):
+        published.imagenet_convolutions("alexnet")
+
+
+def test_convolutions_are_alexnets_only():
+    with pytest.raises(ValueError, match="are alexnet's only, not 'vgg19'"):
+        published.imagenet_convolutions("vgg19")
+
+
+def test_real_convolutions(real_data):
+    if published.ALEXNET_CONVOLUTIONS.find() is None:
+        pytest.skip(f"needs real data: {published.ALEXNET_CONVOLUTIONS.places[0]} in $CNNINTE_DATA")
+    weights = published.imagenet_convolutions("alexnet")
+    model = network_of_convolutions(weights, input_size=224, padding="same")
+    assert output_of(model, "maxpool5").output_shape == (None, 6, 6, 256)
+    kernel = weights.arrays["conv1"][0].astype(float)
+    grey = kernel.mean(axis=2, keepdims=True)
+    greyness = 3 * (grey**2).sum(axis=(0, 1, 2)) / (kernel**2).sum(axis=(0, 1, 2))
+    halves = sorted([np.median(greyness[:48]), np.median(greyness[48:])])
+    assert halves[0] < 0.5 < 0.9 < halves[1]  # conv2's two groups make one half see colours, one grey edges
+
+
 def test_without_onnx_the_extra_is_named_before_anything_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "find_spec", lambda name: None)
     monkeypatch.setattr(artifacts, "fetch", lambda *request: pytest.fail("fetched"))

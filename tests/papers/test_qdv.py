@@ -67,16 +67,33 @@ def test_published_sizes_are_paper_bs_whatever_the_source_says():
     assert options == {"input_size": 224, "padding": "same", "head": "flat", "n_classes": 10}
 
 
+def test_convolutions_alone_get_the_papers_flat_head():
+    weights = Weights("alexnet", {"input_size": 227, "padding": "valid", "head": "flat", "width": 1.0}, {})
+    model = builders.build("alexnet", **qdv.options_for(weights, 10))
+    assert model.input_shape == (None, 224, 224, 3)
+    assert model.get_layer("fc8").kernel.shape == (9_216, 10)
+
+
+def test_vgg19_has_no_convolutions_alone(tiny_world):
+    with pytest.raises(ValueError, match="are alexnet's only, not 'vgg19'"):
+        qdv.fine_tune("vgg19", tiny_world, source="imagenet_convolutions")
+
+
 def test_reduction_says_what_is_smaller():
     assert qdv.reduction("imagenet", 10, 45_000) == ""
     assert qdv.reduction("imagenet", 3, 1_000) == "3 of 10 epochs, 1,000 training images"
     assert qdv.reduction("bundled", 10, 45_000).startswith("a quarter of the width")
+    quantised = qdv.reduction("imagenet_convolutions", 2, 45_000)
+    assert quantised.startswith("ImageNet's convolutions as Wu et al. (2016) quantised them")
+    assert quantised.endswith("AlexNet only, 2 of 10 epochs")
 
 
 def test_unknown_names_are_refused(tiny_world):
     with pytest.raises(ValueError, match="unknown architecture 'resnet': choose one of alexnet, vgg19"):
         qdv.fine_tune("resnet", tiny_world)
-    with pytest.raises(ValueError, match="unknown source 'web': choose one of bundled, imagenet"):
+    with pytest.raises(
+        ValueError, match="unknown source 'web': choose one of bundled, imagenet, imagenet_conv"
+    ):
         qdv.fine_tune("alexnet", tiny_world, source="web")
     with pytest.raises(ValueError, match="unknown scaling 'none': choose one of as_trained, zero_one"):
         qdv.fine_tune("alexnet", tiny_world, scaling="none")
