@@ -108,8 +108,8 @@ def _vgg19() -> Weights:
 def imagenet_convolutions(architecture: str) -> Weights:
     """Return AlexNet's five convolutions trained on ImageNet, in 5 MB; see :func:`from_npz_alexnet`.
 
-    They are the Caffe AlexNet's as Wu et al. quantised them: each kernel is made of vectors of eight values
-    out of a codebook, so that they are near the published ones and not the same bits. There are no dense
+    They are the Caffe AlexNet's as Wu et al. quantised them: each kernel is made of a few short vectors
+    (codebooks), so that they are near the published ones and not the same bits. There are no dense
     layers: these weights are for transfer. The file is looked for in ``weights/`` of ``$CNNINTE_DATA`` and of
     the cache.
 
