@@ -569,7 +569,7 @@ def separation_bars(explanations: Explanations, ax: Axes) -> Axes:
         x=n_separated, hue=kinds, hue_order=["correctly classified", "wrongly classified"], discrete=True,
         stat="proportion", common_norm=False, multiple="dodge", shrink=0.8, ax=ax,
     )  # fmt: skip
-    ax.set(xlabel="hypotheses separated", ylabel="share of the instances")
+    ax.set(xlabel="hypotheses ruled out", ylabel="share of the images")
     return ax
 
 

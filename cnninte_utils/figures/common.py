@@ -116,7 +116,7 @@ def unit_profiles(activations: np.ndarray, labels: np.ndarray, class_names: Sequ
     image = ax.imshow(means[:, order], aspect="auto", vmin=0)
     ax.figure.colorbar(image, ax=ax, label="mean activation", pad=0.01)
     ax.set_yticks(range(len(class_names)), class_names)
-    silent = f"; the last {is_silent.sum()} are silent" if is_silent.any() else ""
+    silent = f"; the last {is_silent.sum()} are never active" if is_silent.any() else ""
     ax.set(xlabel=f"{means.shape[1]} units, sorted by their strongest class{silent}", ylabel="class")
     return ax
 

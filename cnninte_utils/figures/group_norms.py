@@ -142,7 +142,7 @@ def norm_ball(optimum: np.ndarray, touch: np.ndarray, ax: Axes3D) -> Axes3D:
         marker="D",
         depthshade=False,
         zorder=10,
-        label="least loss of the ball",
+        label="least loss within the solid",
     )
     ends = np.stack([-np.ones(3), np.ones(3), sphere.max(axis=(1, 2)), sphere.min(axis=(1, 2))])
     low, high = ends.min(), ends.max()

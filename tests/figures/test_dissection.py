@@ -83,7 +83,7 @@ def test_norm_ball_has_its_tips_and_edge_and_a_sphere_that_reaches_the_touching_
     assert ax.get_title() == "(0.8, 0.6, 0.0): w₃ is zero"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "least loss",
-        "least loss of the ball",
+        "least loss within the solid",
     ]
     rim, way = (np.array(line.get_data_3d()).T for line in ax.lines)
     assert np.hypot(rim[:, 0], rim[:, 1]) == pytest.approx(np.ones(len(rim)))

@@ -289,7 +289,7 @@ def test_unit_profiles_sort_by_class_and_count_the_silent(ax):
     activations = np.array([[0.0, 0.0, 2.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     figures.unit_profiles(activations, np.array([0, 1, 1]), ["a", "b"], ax)
     assert ax.images[0].get_array().tolist() == [[2, 0, 0, 0], [0, 2, 0, 0]]
-    assert "the last 2 are silent" in ax.get_xlabel()
+    assert "the last 2 are never active" in ax.get_xlabel()
 
 
 def test_verdict_bars_count_by_paper(ax):

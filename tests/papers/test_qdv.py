@@ -105,6 +105,8 @@ def test_the_notebooks_recipe_at_quick_is_that_of_the_network_in_the_package():
         declared = {name: p.default for name, p in plan.declared_parameters(notebook.path).items()}
         recipe = {name: declared[name] for name in qdv.TOYWORLD}
         assert (recipe, declared["n_train"]) == (qdv.TOYWORLD, 0)
-    network = qdv.fine_tune("vgg19", data, **qdv.TOYWORLD)
-    assert network.was_cached  # it would take minutes to train
-    assert measures.agreement(qdv.predicted_labels(network.model, data.test), data.test.labels) > 0.7
+    choices = [("vgg19", "as_trained"), ("alexnet", "as_trained"), ("alexnet", "zero_one")]
+    for architecture, scaling in choices:
+        network = qdv.fine_tune(architecture, data, scaling=scaling, **qdv.TOYWORLD)
+        assert network.was_cached  # it would take minutes to train
+        assert measures.agreement(qdv.predicted_labels(network.model, data.test), data.test.labels) > 0.7
