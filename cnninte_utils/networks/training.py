@@ -1,7 +1,6 @@
 """Fit a network once; afterwards load it."""
 
 import json
-import math
 import re
 import zipfile
 from collections.abc import Sequence
@@ -86,9 +85,7 @@ class Recipe:
                 f"steps ({self.steps}), batch_size ({self.batch_size}) and report_every "
                 f"({self.report_every}) must be positive, and steps a multiple of report_every"
             )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}")
-        checks.not_negative(weight_decay=self.weight_decay)
+        checks.not_negative(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         checks.choice("schedule", self.schedule, ("constant", "cosine"))
         checks.choice("algorithm", self.algorithm, ("adam", "sgd"))
 
