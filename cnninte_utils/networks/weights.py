@@ -1,6 +1,7 @@
 """Weights apart from their network: taken out, put in, folded, kept as plain arrays."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..artifacts import DataError, array_digest, atomic_path, read_arrays
 
-__all__ = ["Weights", "bundled", "fold_batch_norm"]
+__all__ = ["Weights", "bundled", "fold_batch_norm", "randomized"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,3 +150,21 @@ def fold_batch_norm(model: keras.Model, options: dict[str, Any]) -> Weights:
             values = [values[0] * scale, beta - mean * scale]
         folded[name] = values
     return Weights(model.name, options, folded)
+
+
+def randomized(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:
+    """Return a copy of the model with new random weights in some layers: a control for explanations.
+
+    Each array of weights is shuffled, so that it keeps its values and loses what it had learned.
+
+    References
+    ----------
+    Adebayo et al. 2018, "Sanity Checks for Saliency Maps", Section 3.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    rng = np.random.default_rng(seed)
+    for name in layers:
+        layer = copy.get_layer(name)
+        layer.set_weights([rng.permuted(array) for array in layer.get_weights()])
+    return copy

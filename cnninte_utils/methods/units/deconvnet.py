@@ -12,6 +12,7 @@ from ...networks.activations import activations
 from ...networks.gradients import compiled, vjp
 from ...networks.lookup import chain, images_at_once
 from ...networks.parts import LocalResponseNormalization
+from ...networks.weights import randomized
 
 __all__ = ["RULES", "SEEDS", "randomized", "reconstruct", "reconstruct_unit"]
 
@@ -152,24 +153,6 @@ def _projection(model, images, layer, rule, seed, lrn) -> Callable[[np.ndarray],
 
 def _n_units(model: keras.Model, layer: str) -> int:
     return chain(model, layer)[-1].output.shape[-1]
-
-
-def randomized(model: keras.Model, layers: Sequence[str], seed: int = 0) -> keras.Model:
-    """Return a copy of the model with new random weights in some layers: a control for explanations.
-
-    Each array of weights is shuffled, so that it keeps its values and loses what it had learned.
-
-    References
-    ----------
-    Adebayo et al. 2018, "Sanity Checks for Saliency Maps", Section 3.
-    """
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    rng = np.random.default_rng(seed)
-    for name in layers:
-        layer = copy.get_layer(name)
-        layer.set_weights([rng.permuted(array) for array in layer.get_weights()])
-    return copy
 
 
 def _step(layer: keras.Layer, x: np.ndarray, y: np.ndarray, rule: str, lrn: str) -> Callable:
