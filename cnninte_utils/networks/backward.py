@@ -14,12 +14,14 @@ from .parts import LocalResponseNormalization
 
 __all__ = [
     "KINDS",
+    "LET_THROUGH",
     "RELU_RULES",
     "Record",
     "Step",
     "Trace",
     "box",
     "first_linear",
+    "passed",
     "steps",
     "trace",
 ]
@@ -95,16 +97,25 @@ Rule = Callable[[Record, Signal], Signal | tuple[Signal, ...]]
 """What a step does to a signal on the way down; a tuple, one for each input, where there are several."""
 
 
+LET_THROUGH: dict[str, Callable] = {
+    "deconvnet": lambda signal, is_on: ops.relu(signal),
+    "guided": lambda signal, is_on: ops.relu(signal) * is_on,
+    "gradient": lambda signal, is_on: signal * is_on,
+}
+"""What a ReLU lets through on the way down, from the signal and where it was on (1 or 0) on the way up."""
+
+
 def _relu_rule(let_through: Callable) -> Rule:
     return lambda record, signal: let_through(signal, ops.cast(record.output > 0, signal.dtype))
 
 
-RELU_RULES: dict[str, Rule] = {
-    "deconvnet": _relu_rule(lambda signal, is_on: ops.relu(signal)),
-    "guided": _relu_rule(lambda signal, is_on: ops.relu(signal) * is_on),
-    "gradient": _relu_rule(lambda signal, is_on: signal * is_on),
-}
+RELU_RULES: dict[str, Rule] = {name: _relu_rule(let) for name, let in LET_THROUGH.items()}
 """The three ways back through a ReLU; everything else in a network goes back by its gradient."""
+
+
+def passed(record: Record, signal: Signal) -> Signal:
+    """Leave the signal as it is: a rule for what is to be passed by."""
+    return signal
 
 
 def steps(model: keras.Model, *, folded: bool = False) -> tuple[Step, ...]:

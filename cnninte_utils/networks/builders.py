@@ -9,6 +9,7 @@ from .parts import HEADS, LocalResponseNormalization, classified, convolution, i
 from .residual import densenet, resnet
 
 __all__ = [
+    "ALEXNETS",
     "BUILDERS",
     "HEADS",
     "alexnet",
@@ -19,7 +20,7 @@ __all__ = [
     "vgg19",
 ]
 
-_ALEXNETS = {
+ALEXNETS = {
     "caffe": {"filters": (96, 256, 384, 384, 256), "groups": (1, 2, 1, 2, 2), "has_lrn": True},
     "one_tower": {"filters": (64, 192, 384, 256, 256), "groups": (1, 1, 1, 1, 1), "has_lrn": False},
 }
@@ -120,7 +121,7 @@ def alexnet(
     ----------
     Krizhevsky, Sutskever, Hinton 2012. Zeiler, Fergus 2014, Section 4.1. Wang, Liu 2024, Section 3.
     """
-    plan = checks.choice("variant", variant, _ALEXNETS)
+    plan = checks.choice("variant", variant, ALEXNETS)
     image, x = image_input(input_size, mean, std)
     for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):
         kernel, stride = (first_kernel, first_stride) if step == 1 else (5 if step == 2 else 3, 1)

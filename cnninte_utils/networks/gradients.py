@@ -9,7 +9,14 @@ from keras import ops
 from .. import checks
 from .lookup import images_at_once
 
-__all__ = ["compiled", "in_batches", "pull_back", "vector_jacobian_product", "vjp"]
+__all__ = [
+    "compiled",
+    "in_batches",
+    "outputs_and_gradients",
+    "pull_back",
+    "vector_jacobian_product",
+    "vjp",
+]
 
 
 def vector_jacobian_product(
@@ -42,6 +49,13 @@ def vector_jacobian_product(
         raise ValueError(
             f"there must be one cotangent for each image, got {len(cotangents)} for {len(images)}"
         )
+    return outputs_and_gradients(model, images, cotangents)
+
+
+def outputs_and_gradients(
+    model: keras.Model, images: np.ndarray, cotangents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do what :func:`vector_jacobian_product` does, for images of any values, such as noisy ones."""
     return in_batches(lambda x, v: vjp(lambda x: model(x, training=False), x, v), model, images, cotangents)
 
 

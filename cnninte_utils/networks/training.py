@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from .. import checks, progress
-from ..artifacts import Artifact, atomic_path, file_digest, read_json, write_json
+from ..artifacts import Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
 from .activations import Batches
 from .builders import build
@@ -198,7 +198,7 @@ def fit_for_package(
     Parameters
     ----------
     folder : Path
-        Where the two files go: weights in float16, and JSON with determinants, learning curves and hash.
+        Where the two files go: weights in float16, and JSON with determinants and learning curves.
     name : str
     architecture, dataset, recipe, options, weights
         As in :func:`fit_or_load`.
@@ -211,8 +211,9 @@ def fit_for_package(
     network = _run_or_load(training)
     path = folder / f"{name}.npz"
     Weights.of(network.model, options).save(path)
-    card = {"determinants": training.machine_free(), "history": network.history, "sha256": file_digest(path)}
-    write_json(path.with_suffix(".json"), card)
+    write_json(
+        path.with_suffix(".json"), {"determinants": training.machine_free(), "history": network.history}
+    )
     return network
 
 
@@ -275,9 +276,10 @@ class _Training:
 
     def packaged(self) -> TrainedNetwork | None:
         """Return the network with these determinants that comes with the package, if there is one."""
+        wanted = self.machine_free()
         for path in sorted(_PACKAGED.glob("*.json")):
             card = read_json(path)
-            if card["determinants"] == self.machine_free():
+            if card["determinants"] == wanted:
                 model = self._start()
                 Weights.load(path.with_suffix(".npz")).put_into(model)
                 return TrainedNetwork(model, card["history"], was_cached=True)

@@ -8,6 +8,7 @@ import pandas as pd
 from .. import checks, measures
 from ..datasets import ImageDataset
 from ..methods.group_norms.objective import Penalty
+from ..networks.builders import ALEXNETS
 from ..networks.parts import scaled
 from ..networks.training import Recipe, TrainedNetwork, fit_or_load
 
@@ -34,7 +35,7 @@ PENALTIES: Mapping[str, Penalty] = {
 """Block norm as in the authors' code; their weight decay's strength is not known, AlexNet's own is taken."""
 
 SMALL = 128
-FILTERS = (64, 192, 384, 256, 256)
+FILTERS = ALEXNETS["one_tower"]["filters"]
 CHOICES = "rate along half a cosine, mirrored and shifted images: not given by paper C"
 MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
 
@@ -175,14 +176,14 @@ def settings(
     options = network_options("alexnet", n_classes, width=width, input_size=input_size)
     full = network_options("alexnet", n_classes, width=1, input_size=224)
     heads = {"fc": "fc6, fc7 and dropout ½", "pooling": "global average pooling"}
-    theirs, used = Penalty(), penalty
+    theirs = Penalty()
     return {
-        "p (within a group)": (f"{theirs.p:g}", f"{used.p:g}"),
-        "q (across groups)": (f"{theirs.q:g}", f"{used.q:g}"),
-        "groups G in a layer": (str(theirs.n_groups), str(used.n_groups)),
-        "λ of the block norm": (f"{theirs.strength:g}", f"{used.strength:g}"),
+        "p (within a group)": (f"{theirs.p:g}", f"{penalty.p:g}"),
+        "q (across groups)": (f"{theirs.q:g}", f"{penalty.q:g}"),
+        "groups G in a layer": (str(theirs.n_groups), str(penalty.n_groups)),
+        "λ of the block norm": (f"{theirs.strength:g}", f"{penalty.strength:g}"),
         "λ of weight decay": ("not given", f"{PENALTIES['weight_decay'].strength:g}"),
-        "filters": ("64-192-384-256-256", "-".join(str(scaled(n, width)) for n in FILTERS)),
+        "filters": tuple("-".join(str(scaled(n, share)) for n in FILTERS) for share in (1, width)),
         "pixels": ("224×224", f"{input_size}×{input_size}"),
         "first layer": tuple(
             f"{size}×{size}, stride {stride}"

@@ -129,8 +129,8 @@ def _index_values(folder: Path, executions: list[dict]) -> dict[str, Any]:
 
 
 def _figures(folder: Path, execution: dict) -> list[dict[str, str]]:
-    """Return the figures that an execution saved; without a parameter its seed is 0."""
-    pattern = f"{execution['notebook']}.seed{execution['parameters'].get('seed', 0)}.*.png"
+    """Return the figures that an execution saved."""
+    pattern = f"{plan.figures_of(execution['notebook'], execution['parameters'])}.*.png"
     return [
         {"path": f"figures/{path.name}"}
         | read_json(path.with_suffix(".json"), {"title": path.stem, "alt": ""})

@@ -19,6 +19,7 @@ __all__ = [
     "SeriesError",
     "Task",
     "declared_parameters",
+    "figures_of",
     "injected_parameters",
     "learner_copy",
     "load_series",
@@ -154,6 +155,11 @@ class Parameter:
     type: str
     default: Any
     help: str
+
+
+def figures_of(notebook: str, parameters: dict[str, Any]) -> str:
+    """Return how the names of an execution's figures begin; without a parameter its seed is 0."""
+    return runs.Run(notebook, "", "", parameters.get("seed", 0)).name
 
 
 def declared_parameters(path: Path) -> dict[str, Parameter]:

@@ -20,7 +20,7 @@ import filelock
 
 from .. import claims
 from ..artifacts import cache_dir, file_digest, key, lock, read_json, sweep, write_json
-from .plan import SeriesError, Task
+from .plan import SeriesError, Task, figures_of
 from .sources import imported_files
 
 __all__ = ["Execution", "Superseded", "execute", "run"]
@@ -143,7 +143,7 @@ def execute(
     if done and not force and _is_done(task, done, identity):
         return done, True
     task.record.unlink(missing_ok=True)
-    for figure in (task.out / "figures").glob(f"{task.notebook.file}.seed{task.parameters.get('seed', 0)}.*"):
+    for figure in (task.out / "figures").glob(f"{figures_of(task.notebook.file, task.parameters)}.*"):
         figure.unlink()  # or a page would go on to show what the notebook no longer draws
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=task.out, prefix=".running-") as folder:
@@ -174,9 +174,13 @@ def _recorded(task: Task) -> Execution | None:
 
 def _claimed(task: Task) -> tuple[str, ...]:
     """Return the ids of what a notebook has in ``claims.json``."""
-    seed = task.parameters.get("seed")
     rows = claims.read_rows(task.out / "claims.json")
-    return tuple(r["id"] for r in rows if r["notebook"] == task.notebook.file and seed in (None, r["seed"]))
+    return tuple(row["id"] for row in rows if _is_of(task, row))
+
+
+def _is_of(task: Task, row: dict[str, Any]) -> bool:
+    """Tell whether a row of ``claims.json`` is what this notebook claimed, with this seed if it has one."""
+    return row["notebook"] == task.notebook.file and task.parameters.get("seed") in (None, row["seed"])
 
 
 def _run_child(task: Task, raw: Path, jobs: int, command: Sequence[str] | None, token: str | None) -> str:
@@ -301,12 +305,10 @@ def _failure(notebook: dict | None, log: str) -> dict[str, Any]:
 
 def _drop_claims(task: Task) -> None:
     """Remove what a failed notebook had claimed."""
-    path, seed = task.out / "claims.json", task.parameters.get("seed")
+    path = task.out / "claims.json"
     with lock(path):
         rows = claims.read_rows(path)
-        kept = [
-            r for r in rows if r["notebook"] != task.notebook.file or (seed is not None and r["seed"] != seed)
-        ]
+        kept = [row for row in rows if not _is_of(task, row)]
         if len(kept) < len(rows):
             write_json(path, kept)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import checks
 from ...networks import targets as explained
-from ...networks.gradients import in_batches, vjp
+from ...networks.gradients import outputs_and_gradients
 from ...networks.lookup import images_at_once
 from ..card import Card
 
@@ -42,7 +42,7 @@ def gradient(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> np.
     Simonyan, Vedaldi, Zisserman 2014, "Deep Inside Convolutional Networks", Section 3 (who draw the largest
     absolute value over the channels).
     """
-    return _gradients(*explained.prepared(model, images, targets))
+    return outputs_and_gradients(*explained.prepared(model, images, targets))[1]
 
 
 def gradient_input(
@@ -68,7 +68,7 @@ def gradient_input(
     """
     logits, images, cotangents = explained.prepared(model, images, targets)
     difference = images - explained.baselines(logits, images, baseline)
-    return difference * _gradients(logits, images, cotangents)
+    return difference * outputs_and_gradients(logits, images, cotangents)[1]
 
 
 def smoothgrad(
@@ -156,13 +156,6 @@ def integrated_gradients(
     return (images - start) * (total / steps)
 
 
-def _gradients(logits: keras.Model, images: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
-    """Return the gradient at images of any values."""
-    return in_batches(
-        lambda x, v: vjp(lambda x: logits(x, training=False), x, v)[1], logits, images, cotangents
-    )
-
-
 def _gradients_at(
     logits: keras.Model, points: Iterable[np.ndarray], cotangents: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -170,7 +163,7 @@ def _gradients_at(
     points, n = iter(points), len(cotangents)
     at_once = max(1, images_at_once(logits, keeps_all=True, n_bytes=2**28) // n)
     while some := list(islice(points, at_once)):
-        found = _gradients(logits, np.concatenate(some), np.tile(cotangents, (len(some), 1)))
+        _, found = outputs_and_gradients(logits, np.concatenate(some), np.tile(cotangents, (len(some), 1)))
         yield from found.reshape(len(some), n, *found.shape[1:])
 
 

@@ -175,7 +175,7 @@ def _followed(model, images, targets, patterns: Mapping[str, np.ndarray], kernel
         for step in network
         if step.linear is not None
     }
-    rules = {kind: lambda record, signal: signal for kind in ("lrn", "standardize")}
+    rules = dict.fromkeys(("lrn", "standardize"), backward.passed)
 
     def explain(x, v):
         trace = backward.trace(network, x)

@@ -5,7 +5,7 @@ import numpy as np
 
 from ... import checks
 from ...networks import targets as explained
-from ...networks.gradients import in_batches, vjp
+from ...networks.gradients import outputs_and_gradients
 from ..card import Card
 
 __all__ = ["CARDS", "deepfool"]
@@ -78,9 +78,7 @@ def _jacobians(logits: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.
     gradients = np.empty((len(images), n_classes, *images.shape[1:]), np.float32)
     for one in range(n_classes):
         vectors = np.broadcast_to(np.eye(n_classes, dtype=np.float32)[one], (len(images), n_classes))
-        values, gradients[:, one] = in_batches(
-            lambda x, v: vjp(lambda x: logits(x, training=False), x, v), logits, images, vectors
-        )
+        values, gradients[:, one] = outputs_and_gradients(logits, images, vectors)
     return values, gradients
 
 

@@ -9,19 +9,13 @@ from keras import ops
 
 from ... import checks
 from ...networks.activations import activations
+from ...networks.backward import LET_THROUGH as RULES
 from ...networks.gradients import compiled, vjp
 from ...networks.lookup import chain, images_at_once
 from ...networks.parts import LocalResponseNormalization
 from ...networks.weights import randomized
 
 __all__ = ["RULES", "SEEDS", "randomized", "reconstruct", "reconstruct_unit"]
-
-RULES: dict[str, Callable] = {
-    "deconvnet": lambda signal, is_on: ops.relu(signal),
-    "guided": lambda signal, is_on: ops.relu(signal) * is_on,
-    "gradient": lambda signal, is_on: signal * is_on,
-}
-"""What a ReLU lets through on the way down, from the signal and where it was on (1 or 0) on the way up."""
 
 SEEDS = ("map", "ones", "peak")
 
