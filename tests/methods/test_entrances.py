@@ -8,7 +8,7 @@ import pytest
 from toy_networks import pictures, with_noise
 
 from cnninte_utils.methods import card
-from cnninte_utils.methods.attribution import patterns
+from cnninte_utils.methods.attribution import patterns, selectors
 from cnninte_utils.networks import builders
 from cnninte_utils.networks.activations import predict
 
@@ -19,6 +19,8 @@ FEW = {  # as little as there is
     "perturbation.deepfool": {"steps": 2},
     "attribution.integrated_gradients": {"steps": 2},
     "attribution.smoothgrad": {"n_samples": 2},
+    "attribution.shapley.kernel_shap": {"n_samples": 40, "patches": 4},
+    "attribution.shapley.partition_shap": {"n_samples": 40},
 }
 CARDS = card.collected()
 WITH_NAN = GOOD.copy()
@@ -44,6 +46,8 @@ def methods(network):
         options = FEW.get(path, {})
         if "pattern" in name:
             options = {"patterns": patterns.fit(network, GOOD)}
+        if name == "l2x":
+            options = {"selector": selectors.fit(network, GOOD, n_selected=3, patches=4, epochs=1)}
         found[path] = partial(getattr(importlib.import_module(module), name), network, **options)
     return found
 
