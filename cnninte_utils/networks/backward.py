@@ -10,6 +10,7 @@ from keras import ops
 
 from .. import checks
 from .gradients import pull_back
+from .lookup import refuse_unbuilt
 from .parts import LocalResponseNormalization
 
 __all__ = [
@@ -138,8 +139,9 @@ def steps(model: keras.Model, *, folded: bool = False) -> tuple[Step, ...]:
     Raises
     ------
     ValueError
-        With the name of the layer, if there is one that no rule is known for.
+        With the name of the layer, if there is one that no rule is known for; or if the model is not built.
     """
+    refuse_unbuilt(model)
     model = keras.Model(model.inputs, model.outputs, name=model.name)
     names = {id(model.inputs[0]): _image_name(model)}
     found = []

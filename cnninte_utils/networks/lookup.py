@@ -17,6 +17,7 @@ __all__ = [
     "has_activation",
     "images_at_once",
     "receptive_field",
+    "refuse_unbuilt",
 ]
 
 
@@ -33,11 +34,27 @@ def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> lis
         passed over.
     """
     if names is None:
-        nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
-        if nested:
-            raise ValueError(f"{model.name} holds another model, {nested[0]}: build it of single layers")
+        _refuse_models(model, model.layers)
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     return checks.layers(model, names)
+
+
+def _refuse_models(model: keras.Model, layers: Sequence[keras.Layer]) -> None:
+    nested = [layer.name for layer in layers if isinstance(layer, keras.Model)]
+    if nested:
+        raise ValueError(f"{model.name} holds another model, {nested[0]}: build it of single layers")
+
+
+def refuse_unbuilt(model: keras.Model) -> None:
+    """Refuse a Sequential that has no layers' outputs yet.
+
+    Raises
+    ------
+    ValueError
+        With the model's name and what to do.
+    """
+    if not model.built:
+        raise ValueError(f"{model.name} knows no image's shape yet: begin it with a keras.Input")
 
 
 def has_activation(layer: keras.Layer) -> bool:
@@ -100,10 +117,12 @@ def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
     Raises
     ------
     ValueError
-        If there is no such layer, or one of them has other inputs.
+        If there is no such layer, one of them has other inputs or is a model, or the model is not built.
     """
+    refuse_unbuilt(model)
     (last,) = chosen_layers(model, [layer])
     layers = model.layers[: model.layers.index(last) + 1]
+    _refuse_models(model, layers)
     for before, after in pairwise(layers):
         if after.input is not before.output:
             raise ValueError(
