@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["at_least", "choice", "finite", "images", "layers", "not_negative", "require", "units"]
+__all__ = ["at_least", "choice", "finite", "images", "layers", "not_negative", "require", "units", "within"]
 
 
 def require(is_valid: bool, name: str, value: object, allowed: str) -> None:
@@ -66,8 +66,25 @@ def not_negative(**factors: float) -> None:
         With the name of the first that is.
     """
     for name, factor in factors.items():
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"{name} must be finite and not negative, got {factor}")
+        if not _is_real(factor) or not 0 <= factor < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {factor!r}")
+
+
+def within(low: float, high: float, **numbers: float) -> None:
+    """Refuse what is no number above `low` and at most `high`.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first that is none.
+    """
+    for name, number in numbers.items():
+        if not _is_real(number) or not low < number <= high:
+            raise ValueError(f"{name} must be a number above {low:g} and at most {high:g}, got {number!r}")
+
+
+def _is_real(number: object) -> bool:
+    return isinstance(number, Real) and not isinstance(number, bool)
 
 
 def finite(**arrays: np.ndarray) -> None:

@@ -1,10 +1,15 @@
 """What a notebook ran on, and where its files go."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Run", "project_dir"]
+from . import checks
+
+__all__ = ["Run", "prefix", "project_dir"]
+
+_LARGEST_SEED = 2**32 - 1  # of NumPy and Keras
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Run:
     reduced : str
         How the run is smaller than the paper's ("100 of 1,000 steps"); empty if it is not.
         Of a reduced run only orderings and signs are compared.
+
+    Raises
+    ------
+    ValueError
+        If the preset is no name of a folder, the data set no name, or the seed not from 0 to 2³² - 1.
     """
 
     notebook: str
@@ -27,6 +37,14 @@ class Run:
     dataset: str
     seed: int
     reduced: str = ""
+
+    def __post_init__(self):
+        is_folder = isinstance(self.preset, str) and re.fullmatch(r"[\w-][\w.-]*", self.preset)
+        checks.require(bool(is_folder), "preset", self.preset, "a name of letters, digits, - and _")
+        is_name = isinstance(self.dataset, str) and self.dataset
+        checks.require(bool(is_name), "dataset", self.dataset, "the name of a data set")
+        checks.at_least(0, seed=self.seed)
+        checks.require(self.seed <= _LARGEST_SEED, "seed", self.seed, f"0 to {_LARGEST_SEED:,}")
 
     @property
     def folder(self) -> Path:
@@ -37,7 +55,12 @@ class Run:
     @property
     def name(self) -> str:
         """Prefix of the run's files: notebook and seed."""
-        return f"{self.notebook}.seed{self.seed}"
+        return prefix(self.notebook, self.seed)
+
+
+def prefix(notebook: str, seed: int) -> str:
+    """Return how the names of the files of a notebook run with a seed begin."""
+    return f"{notebook}.seed{seed}"
 
 
 def project_dir() -> Path | None:

@@ -70,3 +70,13 @@ def test_one_pixel_out_of_range_is_enough(lowest, highest):
     images[0, 0, 0], images[1, 2, 2] = lowest, highest
     with pytest.raises(ValueError, match=r"must be floats in \[0, 1\], got .*: divide 0 … 255 by 255"):
         checks.images(images)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, float("nan"), float("inf"), "0.5", None, True])
+def test_numbers_outside_a_range_and_no_numbers_are_refused_by_name(number):
+    with pytest.raises(ValueError, match="width must be a number above 0 and at most 1, got "):
+        checks.within(0, 1, learning_rate=1, width=number)
+
+
+def test_numbers_within_a_range_pass():
+    checks.within(0, 1, width=1, share=np.float32(0.5))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -92,10 +93,24 @@ class ImageDataset:
     provenance: str
 
     def with_train(self, n: int, seed: int = 0) -> "ImageDataset":
-        """Return the data set with `n` training images, as many of each class; with all of them for 0."""
-        if n == 0:
+        """Return the data set with `n` training images, as many of each class; with all of them for 0.
+
+        Raises
+        ------
+        ValueError
+            If `n` is no whole number, less than one image a class, or more than there are.
+        """
+        is_count = isinstance(n, Integral) and not isinstance(n, bool)
+        if is_count and n == 0:
             return self
-        rows = self.train.per_class(n // len(self.class_names), seed)
+        n_classes = len(self.class_names)
+        most = int(np.unique(self.train.labels, return_counts=True)[1].min() + 1) * n_classes - 1
+        if not is_count or not n_classes <= n <= most:
+            raise ValueError(
+                f"the number of training images, n_train, must be 0 for all or a whole number from "
+                f"{n_classes} to {most:,}, as many of each class, got {n!r}"
+            )
+        rows = self.train.per_class(n // n_classes, seed)
         return replace(self, train=self.train.take(rows))
 
     def with_classes(

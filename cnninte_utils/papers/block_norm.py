@@ -17,6 +17,7 @@ __all__ = [
     "FILTERS",
     "NETWORKS",
     "PENALTIES",
+    "SMALLEST",
     "network_options",
     "reduction",
     "settings",
@@ -35,9 +36,16 @@ PENALTIES: Mapping[str, Penalty] = {
 """Block norm as in the authors' code; their weight decay's strength is not known, AlexNet's own is taken."""
 
 SMALL = 128
+SMALLEST = 30
+"""Height and width of the smallest images that leave a position after the last pooling."""
 FILTERS = ALEXNETS["one_tower"]["filters"]
 CHOICES = "rate along half a cosine, mirrored and shifted images: not given by paper C"
 MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
+
+
+def filters(width: float) -> tuple[int, ...]:
+    """Return the number of filters of each convolution at a fraction `width` of AlexNet's."""
+    return tuple(scaled(n, width) for n in FILTERS)
 
 
 def network_options(network: str, n_classes: int, *, width: float, input_size: int) -> dict:
@@ -183,7 +191,7 @@ def settings(
         "groups G in a layer": (str(theirs.n_groups), str(penalty.n_groups)),
         "λ of the block norm": (f"{theirs.strength:g}", f"{penalty.strength:g}"),
         "λ of weight decay": ("not given", f"{PENALTIES['weight_decay'].strength:g}"),
-        "filters": tuple("-".join(str(scaled(n, share)) for n in FILTERS) for share in (1, width)),
+        "filters": tuple("-".join(map(str, filters(share))) for share in (1, width)),
         "pixels": ("224×224", f"{input_size}×{input_size}"),
         "first layer": tuple(
             f"{size}×{size}, stride {stride}"

@@ -128,7 +128,15 @@ def predicted_labels(model: keras.Model, split: Split) -> np.ndarray:
 
 
 def reduction(source: str, epochs: int, n_train: int) -> str:
-    """Say how a run is smaller than paper B's; empty if it is not."""
+    """Say how a run is smaller than paper B's; empty if it is not.
+
+    Raises
+    ------
+    ValueError
+        If the source of the weights is unknown, or there is no epoch.
+    """
+    checks.choice("source", source, SOURCES)
+    checks.at_least(1, epochs=epochs)
     parts = [
         _SMALLER.get(source, ""),
         f"{epochs} of 10 epochs" if epochs < 10 else "",

@@ -159,7 +159,7 @@ class Parameter:
 
 def figures_of(notebook: str, parameters: dict[str, Any]) -> str:
     """Return how the names of an execution's figures begin; without a parameter its seed is 0."""
-    return runs.Run(notebook, "", "", parameters.get("seed", 0)).name
+    return runs.prefix(notebook, parameters.get("seed", 0))
 
 
 def declared_parameters(path: Path) -> dict[str, Parameter]:

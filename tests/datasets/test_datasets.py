@@ -614,6 +614,10 @@ def test_fewer_training_images_are_as_many_of_every_class():
     assert np.array_equal(fewer.train.images.ravel() % 4, fewer.train.labels)
     assert (len(fewer.validation), len(fewer.test)) == (40, 40)
     assert fewer.fingerprint != data.fingerprint == data.with_train(0).fingerprint
+    assert len(data.with_train(43).train) == 40
+    for n in (-4, 3, 44, 8.0, "8", True, None):
+        with pytest.raises(ValueError, match="n_train, must be 0 for all or a whole number from 4 to 43, as"):
+            data.with_train(n)
 
 
 def test_what_is_held_out_is_gone_from_the_rest():
