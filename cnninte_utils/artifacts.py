@@ -167,16 +167,27 @@ def repair_advice(path: Path) -> str:
     return "unpack it again"
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, max_bytes: int = 2**32) -> dict[str, np.ndarray]:
     """Read every array of an ``.npz`` file, sure that none is larger than what the file holds.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int
+        Of all arrays together as the file's directory has them; 4 GiB by default. Compressed zeros take a
+        thousandth of their room, so that a small file can hold more than the memory.
 
     Raises
     ------
     DataError
-        If it is damaged, encrypted, no archive of arrays, or an array is not as large as it says.
+        If it is damaged, encrypted, no archive of arrays, or an array is not as large as it says; or if it
+        holds more than `max_bytes`, and is not read then.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+            if n_bytes > max_bytes:
+                raise ValueError(f"{n_bytes:,} bytes where at most {max_bytes:,} are expected")
             return {m.filename.removesuffix(".npy"): _read_array(archive, m) for m in archive.infolist()}
     except DAMAGES as error:
         raise DataError(f"{path} is damaged or no archive of arrays ({error})") from None

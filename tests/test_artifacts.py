@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -133,7 +134,9 @@ def one_array_file(path, header, data, **options):
         archive.writestr("a.npy", stream.getvalue() + data)
 
 
-@pytest.mark.parametrize("damage", ["no archive", "bare array", "terabyte", "pickle", "encrypted", "half"])
+@pytest.mark.parametrize(
+    "damage", ["no archive", "bare array", "terabyte", "pickle", "encrypted", "half", "unknown compression"]
+)
 def test_arrays_that_are_not_what_they_say_are_refused(tmp_path, damage):
     path, header = tmp_path / "x.npz", {"descr": "<f4", "fortran_order": False, "shape": (2,)}
     if damage == "no archive":
@@ -151,9 +154,45 @@ def test_arrays_that_are_not_what_they_say_are_refused(tmp_path, damage):
         if damage == "encrypted":  # the flag, in the local header and in the directory
             content[6] |= 1
             content[content.index(b"PK\x01\x02") + 8] |= 1
+        if damage == "unknown compression":
+            content[8] = content[content.index(b"PK\x01\x02") + 10] = 97
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"x\.npz is damaged or no archive of arrays"):
         artifacts.read_arrays(path)
+
+
+def peak_bytes(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refused(path, match, **options):
+    with pytest.raises(DataError, match=match):
+        artifacts.read_arrays(path, **options)
+
+
+def test_arrays_that_unpack_to_more_than_is_expected_are_not_read(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, a=np.zeros(2**26, np.uint8), b=np.zeros(2**26, np.uint8))
+    assert path.stat().st_size < 2**18
+    message = r"x\.npz is damaged .*134,217,984 bytes where at most 134,217,728 are expected"
+    assert peak_bytes(lambda: refused(path, message, max_bytes=2**27)) < 2**20
+    assert artifacts.read_arrays(path).keys() == {"a", "b"}
+
+
+def test_an_array_that_hides_its_size_from_the_directory_is_read_no_further_than_that(tmp_path):
+    path = tmp_path / "x.npz"
+    header = {"descr": "|u1", "fortran_order": False, "shape": (2**26,)}
+    one_array_file(path, header, bytes(2**26), compression=zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    for start in (22, content.index(b"PK\x01\x02") + 24):  # the size, in the local header and the directory
+        content[start : start + 4] = (200).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert peak_bytes(lambda: refused(path, r"x\.npz is damaged")) < 2**20
 
 
 def test_what_dead_processes_left_half_written_is_swept_and_what_lives_stays(tmp_path):

@@ -106,7 +106,7 @@ def read_files(
                     raise DataError(
                         f"{member.name} in {archive} has {member.n_bytes:,} bytes: {_NOT_EXPECTED}"
                     )
-                yield member.name, member.open().read()
+                yield member.name, member.open().read(member.n_bytes)  # no more, whatever there is
     except DAMAGES as error:
         raise DataError(f"{archive} is damaged ({error}): fetch it again") from None
 
@@ -221,13 +221,14 @@ def _decode(archive: Path, size: int, label_of) -> dict[str, tuple[np.ndarray, n
 
 def _image(archive: Path, name: str, data: bytes, size: int) -> np.ndarray:
     try:
-        image = np.asarray(Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB"))
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            found = image.size
+            pixels = np.asarray(image.convert("RGB")) if found == (size, size) else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{name} in {archive} is damaged ({error}): fetch the archive again") from None
-    height, width = image.shape[:2]
-    if (height, width) != (size, size):
-        raise DataError(f"{name} in {archive} should be {size}×{size}, found {height}×{width}")
-    return image
+    if pixels is None:
+        raise DataError(f"{name} in {archive} should be {size}×{size}, found {found[1]}×{found[0]}")
+    return pixels
 
 
 def unpacked(archive: Path, top: str | None = None) -> Path:
@@ -335,12 +336,12 @@ class ImageFiles:
                 found = image.size
                 if size is not None:
                     image.draft("RGB", (size, size))
-                pixels = image.convert("RGB")
+                pixels = image.convert("RGB") if found == (self.size, self.size) else None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"{self.folder / name} is damaged ({error}): {repair_advice(self.folder / name)}"
             ) from None
-        if found != (self.size, self.size):
+        if pixels is None:
             width, height = found
             wanted = f"{self.size}×{self.size}"
             raise DataError(f"{path} should be {wanted}, found {height}×{width}: it is of another version")

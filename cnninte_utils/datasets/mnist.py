@@ -16,6 +16,7 @@ SOURCE = Source(
     sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
 )
 N_TRAIN = 55_000
+_MAX_BYTES = 2**27  # more than twice as much as there is
 _LAYOUT = {
     "x_train": (60_000, 28, 28),
     "y_train": (60_000,),
@@ -44,7 +45,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         If the file is truncated or corrupted, or its arrays have other names, types, shapes or labels.
     """
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, _MAX_BYTES)
     except DataError as error:
         raise DataError(f"{error}: remove it and run `cnninte data fetch mnist`") from None
     for name, shape in _LAYOUT.items():

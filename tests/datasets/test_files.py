@@ -1,9 +1,13 @@
 import gzip
 import io
 import tarfile
+import tracemalloc
+import warnings
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cnninte_utils.artifacts import DataError
 from cnninte_utils.datasets import files
@@ -100,6 +104,79 @@ def test_file_that_is_too_large_is_not_read(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("read"))
     with pytest.raises(DataError, match=rf"b\.txt in .*{path.name} has 3 bytes: it is not what it should be"):
         list(files.read_files(path, lambda name: name == "b.txt", max_bytes=2))
+
+
+def altered(path, *changes):
+    """Change the file: where in the local header, where in the directory, to what bytes."""
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    for local, central, data in changes:
+        content[local : local + len(data)] = data
+        content[directory + central : directory + central + len(data)] = data
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((6, 8, b"\x01"), "encrypted"),
+        ((8, 10, b"\x61"), "compression"),
+        ((22, 24, b"\xff" * 4), "4,294,967,295"),
+    ],
+)
+def test_encrypted_members_unknown_compressions_and_giants_are_one_sentence(tmp_path, change, message):
+    path = pack(tmp_path, "deflate", {"a.txt": TEXT})
+    altered(path, change)
+    with pytest.raises(DataError, match=message) as caught:
+        everything(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_member_that_hides_its_size_is_read_no_further_than_it_says(tmp_path):
+    path = pack(tmp_path, "deflate", {"a.txt": bytes(2**26)})
+    altered(path, (22, 24, (200).to_bytes(4, "little")))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="is damaged"):
+        everything(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_tar_that_declares_a_terabyte_is_not_read(tmp_path):
+    path = tmp_path / "a.tar"
+    info = tarfile.TarInfo("a.txt")
+    info.size = 2**40
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
+    with pytest.raises(DataError, match="holds more than 17,179,869,184 bytes"):
+        everything(path)
+
+
+def jpeg(side, true_side=8):
+    """Return a picture whose header says that it has `side` rows and columns."""
+    stream = io.BytesIO()
+    Image.new("RGB", (true_side, true_side)).save(stream, "JPEG")
+    content = bytearray(stream.getvalue())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = 2 * side.to_bytes(2, "big")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("side", [7, 12_000])  # the second is 432 MB when decoded
+def test_an_image_of_another_size_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    path = pack(tmp_path, "stored", {"a.jpg": jpeg(side)})
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        pytest.raises(DataError, match=f"a.jpg in .*a.zip should be 8×8, found {side}×{side}"),
+    ):
+        files.read_images(path, 8, lambda name: ("train", 0))
+    (tmp_path / "a.jpg").write_bytes(jpeg(side))
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        pytest.raises(DataError, match=f"should be 8×8, found {side}×{side}: it is of another version"),
+    ):
+        files.ImageFiles(tmp_path, np.array(["a.jpg"]), 8).read(4)
 
 
 def test_all_files_together_have_a_bound_too(tmp_path, monkeypatch):
