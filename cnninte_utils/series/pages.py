@@ -118,6 +118,7 @@ def _index_values(folder: Path, executions: list[dict]) -> dict[str, Any]:
         "seeds": sorted({r.seed for r in found}),
         "seconds": sum(seconds),
         "versions": versions if seconds else {},
+        "threads": sorted({_told_threads(e["threads"]) for e in executions if e.get("threads")}),
         "measured": [r for r in rows if r["verdict"] != "not run"],
         "not_run": {
             paper.subject: [r for r in rows if r["verdict"] == "not run" and r["source"].startswith(letter)]
@@ -126,6 +127,11 @@ def _index_values(folder: Path, executions: list[dict]) -> dict[str, Any]:
         "counts": {v: int((board["verdict"] == v).sum()) for v in claims.VERDICTS},
         "notebooks": executions,
     }
+
+
+def _told_threads(threads: dict[str, Any]) -> str:
+    """Say what decided the number of threads, leaving out the limits that were not set."""
+    return ", ".join(f"{name} {value}" for name, value in threads.items() if value is not None)
 
 
 def _figures(folder: Path, execution: dict) -> list[dict[str, str]]:

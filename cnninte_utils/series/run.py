@@ -27,6 +27,8 @@ __all__ = ["Execution", "Superseded", "execute", "run"]
 
 
 _PATIENCE = 8  # seconds that a scheduler has to answer
+_LIMITS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT")
+_OF_THREADS = (*_LIMITS, "TF_NUM_INTEROP_THREADS")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -48,6 +50,8 @@ class Execution:
     error: str = ""
     claims: tuple[str, ...] = ()
     """Ids of what it claimed."""
+    threads: dict[str, Any] | None = None
+    """What decides how many threads computed it, on which the last digits depend; as :func:`_threads`."""
 
 
 class Superseded(Exception):
@@ -159,6 +163,7 @@ def execute(
         task.name, task.notebook.file, task.notebook.title, task.preset, task.parameters, identity,
         "failed" if failure else "done", round(time.perf_counter() - started, 1),
         file_digest(task.output) if notebook is not None else "", **failure, claims=_claimed(task),
+        threads=_threads(_environment(task, jobs), jobs),
     )  # fmt: skip
     write_json(task.record, asdict(record))
     return record, False
@@ -167,7 +172,8 @@ def execute(
 def _recorded(task: Task) -> Execution | None:
     """Return the record of an earlier execution, None if there is none that this version wrote."""
     found = read_json(task.record)
-    if not isinstance(found, dict) or found.keys() != {field.name for field in fields(Execution)}:
+    known = {field.name for field in fields(Execution)}
+    if not isinstance(found, dict) or not known - {"threads"} <= found.keys() <= known:
         return None
     return Execution(**found | {"claims": tuple(found["claims"])})
 
@@ -219,7 +225,7 @@ def _holds(out: Path, token: str) -> bool:
 
 def _environment(task: Task, jobs: int) -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT") if jobs > 1 else ()
+    limits = _LIMITS if jobs > 1 else ()
     environment = os.environ | {
         "CNNINTE_RUN_DIR": str(task.out),
         "PYTHONHASHSEED": str(task.parameters.get("seed", 0)),
@@ -227,6 +233,12 @@ def _environment(task: Task, jobs: int) -> dict[str, str]:
     }
     environment.pop("JPY_SESSION_NAME", None)
     return environment | dict.fromkeys(limits, threads)
+
+
+def _threads(environment: dict[str, str], jobs: int) -> dict[str, Any]:
+    """Return notebooks at a time, processors, and the limits that a notebook's process was given or None."""
+    limits = {name: environment.get(name) for name in _OF_THREADS}
+    return {"jobs": jobs, "processors": os.cpu_count()} | limits
 
 
 def _identity(task: Task) -> str:

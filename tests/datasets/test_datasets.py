@@ -161,7 +161,7 @@ def header_without_end(path):
         (bare_array, "not a zip file"),
         (encrypted, "encrypted"),
         (unknown_compression, "compression method"),
-        (a_tebibyte, "Unable to allocate 1.00 TiB|EOF"),
+        (a_tebibyte, "1,099,511,627,904 bytes where at most 134,217,728 are expected"),
         (header_without_end, "EOF in multi-line statement|header"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 
@@ -43,6 +44,21 @@ def test_index_has_claims_figures_and_notebooks(out):
     assert 'href="10_a.ipynb"' in page
     assert "ZeroDivisionError: division by zero" in page
     assert "claims of AlexNet versus VGG19" in page
+
+
+def test_index_says_what_decided_the_number_of_threads(out):
+    page = (out / "index.html").read_text()
+    shown = re.search(r"<dt>Threads</dt><dd>jobs 1, processors (\d+)", page)
+    assert int(shown[1]) == os.cpu_count()
+    record = out / "records" / "10_a.json"
+    threads = {"jobs": 2, "processors": 16, "OMP_NUM_THREADS": "8", "TF_NUM_INTEROP_THREADS": None}
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"threads": threads}))
+    write_pages(out)
+    assert "; jobs 2, processors 16, OMP_NUM_THREADS 8 <span" in (out / "index.html").read_text()
+    for path in (out / "records").glob("*.json"):  # an earlier version did not write them
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "threads"}))
+    write_pages(out)
+    assert "<dt>Threads" not in (out / "index.html").read_text()
 
 
 def test_text_is_escaped(out):

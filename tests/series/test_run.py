@@ -1,10 +1,14 @@
+import contextlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +18,7 @@ from cnninte_utils.artifacts import read_json, write_json
 from cnninte_utils.series import run as runner
 from cnninte_utils.series.plan import SeriesError
 
+PROJECT = Path(__file__).resolve().parents[2]
 REAL = {"jobs": 2, "tell": lambda line: None}
 FAST = REAL | {"command": STAND_IN}
 CLAIM = (
@@ -193,6 +198,31 @@ def test_a_record_of_another_form_is_written_again(tmp_path, damage):
     assert read_json(task.record)["claims"] == []
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_record_has_what_decides_the_number_of_threads(tmp_path, monkeypatch, jobs):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "5")
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    told = [f"import os; print([os.environ.get(n) for n in {runner._OF_THREADS}])"]
+    (task,) = plan(make_project(tmp_path, {"10_a": told}), "10")
+    ((record, _),) = runner.run([task], **FAST | {"jobs": jobs})
+    share = str(max(1, os.cpu_count() // jobs))
+    limits = {"OMP_NUM_THREADS": "3", "TF_NUM_INTRAOP_THREADS": None, "LOKY_MAX_CPU_COUNT": None}
+    limits = dict.fromkeys(limits, share) if jobs > 1 else limits
+    expected = {"jobs": jobs, "processors": os.cpu_count(), **limits, "TF_NUM_INTEROP_THREADS": "5"}
+    assert record.threads == read_json(task.record)["threads"] == expected
+    assert str([expected[name] for name in runner._OF_THREADS]) in printed(task.output)
+
+
+def test_a_record_without_threads_is_of_an_earlier_version_and_holds(tmp_path):
+    (task,) = plan(make_project(tmp_path), "10")
+    runner.run([task], **FAST)
+    found = read_json(task.record)
+    del found["threads"]
+    write_json(task.record, found)
+    assert statuses(runner.run([task], **FAST)) == {"10_a": ("done", True)}
+
+
 def test_a_notebook_that_was_written_in_part_is_a_failure_and_a_full_disk_is_named(tmp_path):
     root = make_project(tmp_path)
     (task,) = plan(root, "10")
@@ -220,6 +250,61 @@ def test_a_run_listens_on_the_loopback_only():
         own = psutil.Process().net_connections(kind="inet")
         addresses = {c.laddr.ip for c in own if c.status == psutil.CONN_LISTEN}
     assert addresses <= {"127.0.0.1", "::1"}
+
+
+def bound_addresses(process):
+    """Return where a process and all below it listen, or wait for datagrams."""
+    found = set()
+    for one in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections = one.net_connections(kind="inet")
+            found |= {
+                c.laddr.ip
+                for c in connections
+                if c.status == psutil.CONN_LISTEN or (c.type == socket.SOCK_DGRAM and c.laddr)
+            }
+    return found
+
+
+def test_the_whole_tree_of_a_run_listens_on_the_loopback_only(tmp_path):
+    wait = "import time; Path('../at_work').touch()\nwhile not Path('../go').exists(): time.sleep(0.1)"
+    root = make_project(tmp_path, {"10_a": [wait], "20_b": [], "90_z": []})
+    call = "from cnninte_utils.series.cli import main; main()"
+    command = [sys.executable, "-c", call, "run", "10", "--jobs", "1"]
+    child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert wait_until(lambda: (root / "at_work").exists())
+        tree = psutil.Process(child.pid)
+        assert len(tree.children(recursive=True)) >= 2  # what executes the notebook, and its kernel
+        found = bound_addresses(tree)
+    finally:
+        (root / "go").touch()
+        output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert found  # the scheduler's own page at least, or nothing was looked at
+    assert found <= {"127.0.0.1", "::1"}
+
+
+UNSHARE = ["unshare", "--map-root-user", "--net"]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode != 0,
+    reason="no namespace without a network can be made here",
+)
+def test_a_quick_notebook_runs_without_a_network(tmp_path):
+    call = (
+        "import fcntl, socket, struct, sys\n"
+        "with socket.socket() as s: fcntl.ioctl(s, 0x8914, struct.pack('16sh14x', b'lo', 1))  # loopback up\n"
+        "try: socket.create_connection(('1.1.1.1', 443), timeout=3); sys.exit('there is a network')\n"
+        "except OSError: pass\n"
+        "from cnninte_utils.series.cli import main; main()"
+    )
+    command = [sys.executable, "-c", call, "run", "10", "-p", "steps", "20", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*UNSHARE, *command], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_json(tmp_path / "out/records/10_mnist_cnn.json")["status"] == "done"
 
 
 def is_running(pid):
