@@ -1,4 +1,7 @@
 import colorsys
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -334,3 +337,20 @@ def test_scenes_as_classes_are_balanced_and_always_the_same(scene_data):
 
 def test_the_background_tells_the_scene(scene_data):
     assert _accuracy(scene_data, _corners) > 0.5
+
+
+def test_every_processor_draws_the_same_pixels(data):
+    """The digest was taken once, with NumPy's code for AVX2; other code is used here, and what the CPU has."""
+    assert data.fingerprint == "3b0d46d056aeada1a8231e9888d9606e15e96be3d8bb064ab19460c309a5d45b"
+    code = (
+        "from cnninte_utils.artifacts import array_digest; from cnninte_utils.datasets.toyworld import render;"
+        "print(array_digest(render(300, seed=5, n_objects=3).images))"
+    )
+    everything_off = {**os.environ, "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3"}
+    answers = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=True
+        ).stdout
+        for env in (dict(os.environ), everything_off)
+    }
+    assert len(answers) == 1, answers
