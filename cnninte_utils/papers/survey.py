@@ -1,4 +1,4 @@
-"""What the atlas of the survey's methods looks at: networks that know their task, and scenes of two objects."""
+"""What the atlas of the survey's methods looks at: networks that know their task, scenes of two objects."""
 
 import sys
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ _DRAWN_AT_ONCE = 500
 class TwoObjects:
     """Scenes whose two objects are the two classes that a network finds most likely.
 
-    On scenes of one object a map does well by pointing at the middle; here it must heed *which* class is asked
-    about. Of both objects each is explained in turn.
+    On scenes of one object a map does well by pointing at the middle; here it must heed *which* class is
+    asked about. Of both objects each is explained in turn.
 
     Parameters
     ----------

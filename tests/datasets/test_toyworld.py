@@ -340,10 +340,11 @@ def test_the_background_tells_the_scene(scene_data):
 
 
 def test_every_processor_draws_the_same_pixels(data):
-    """The digest was taken once, with NumPy's code for AVX2; other code is used here, and what the CPU has."""
+    """The digest was taken with NumPy's code for AVX2; here it is what the CPU has, and the plainest."""
     assert data.fingerprint == "3b0d46d056aeada1a8231e9888d9606e15e96be3d8bb064ab19460c309a5d45b"
     code = (
-        "from cnninte_utils.artifacts import array_digest; from cnninte_utils.datasets.toyworld import render;"
+        "from cnninte_utils.artifacts import array_digest;"
+        "from cnninte_utils.datasets.toyworld import render;"
         "print(array_digest(render(300, seed=5, n_objects=3).images))"
     )
     everything_off = {**os.environ, "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3"}

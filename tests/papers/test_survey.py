@@ -30,14 +30,17 @@ def test_recognized_images_are_those_that_the_network_is_right_on(network):
         predict(network.model, images), predict(network.model, test.take(rows)), atol=1e-5
     )
     few, few_rows, _ = survey.recognized(network.model, test, 7, seed=3)
-    assert len(few) == 7 and set(few_rows) < set(rows) and (np.diff(few_rows) > 0).all()
+    assert len(few) == 7
+    assert set(few_rows) < set(rows)
+    assert (np.diff(few_rows) > 0).all()
     with pytest.raises(ValueError, match="the network finds"):
         survey.recognized(network.model, test, len(right) + 1)
 
 
 def test_two_objects_are_the_two_best_classes_and_their_masks_are_apart(network):
     scenes = survey.two_objects(network.model, 12)
-    assert len(scenes) == 12 and scenes.n_drawn >= 12
+    assert len(scenes) == 12
+    assert scenes.n_drawn >= 12
     best = np.sort(predict(network.model, scenes.images).argsort(axis=1)[:, -2:], axis=1)
     np.testing.assert_array_equal(best, np.sort(scenes.labels, axis=1))
     assert not scenes.masks.all(axis=1).any(), "no pixel belongs to both objects"

@@ -35,7 +35,7 @@ __all__ = [
 
 SOURCE = Embedded("drawn by cnninte_utils.datasets.toyworld")
 
-_VERSION = 2  # of the generator: up by one when pixels change, so that no older drawing is read from the cache
+_VERSION = 2  # of the generator: goes up when pixels change, so that no older ones come from the cache
 _CHUNK_PIXELS = 2**19
 _DRAWS = 72
 _GROUND, _FRONT, _LIGHT = -3, -2, -1  # whose draws come after the objects'

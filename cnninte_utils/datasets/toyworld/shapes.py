@@ -312,9 +312,7 @@ def flower(x, y, k) -> Layers:
     sector = 2 * np.pi / np.floor(6.5 + 1.99 * k[1])
     angle, radius = _arctan2(y - height, x), _length(x, y - height)
     angle = angle - sector * np.round(angle / sector)
-    petal = ellipse(
-        radius * _cos(angle), radius * _sin(angle), 0.34, 0, 0.23, 0.42 * _sin(sector / 2) + 0.02
-    )
+    petal = ellipse(radius * _cos(angle), radius * _sin(angle), 0.34, 0, 0.23, 0.42 * _sin(sector / 2) + 0.02)
     tilt = 0.5 + 0.15 * k[2]
     yield "stem", stroke(x, y, (0, -0.97), (0, height), 0.055)
     yield (

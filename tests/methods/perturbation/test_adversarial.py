@@ -1,4 +1,4 @@
-"""DeepFool: the distance to a plane by hand, then networks that are taken out of their class."""
+"""Ways out of a class: the distance to a plane by hand, then networks that are taken out of theirs."""
 
 import keras
 import numpy as np
@@ -69,3 +69,34 @@ def test_bad_requests_are_refused(network):
         perturbation.deepfool(network, images, [10])
     with pytest.raises(ValueError, match="overshoot must be finite and not negative"):
         perturbation.deepfool(network, images, [0], overshoot=-0.1)
+    with pytest.raises(ValueError, match="targets must be whole numbers, the classes to leave"):
+        perturbation.minimal_perturbation(network, images, np.ones((1, 10)))
+    with pytest.raises(ValueError, match="targets must be whole numbers, the classes to reach"):
+        perturbation.minimal_perturbation(network, images, [0], toward=np.ones((1, 10)))
+    with pytest.raises(ValueError, match="whole number searches must be at least 1"):
+        perturbation.minimal_perturbation(network, images, [0], searches=0)
+
+
+def test_the_minimum_to_a_plane_is_the_distance_by_hand():
+    # as above, shifted into the image: pixels 0.4 to 0.6, the plane a tenth of that way off
+    model = linear_network(4 * np.array([2, -1, 0.5]), -0.75 + 4 * 0.5 * -1.5)
+    x = np.full((1, 1, 3, 1), 0.5, np.float32)
+    np.testing.assert_allclose(targets.scores(model, x, [0]), -0.75, atol=1e-6)
+    r = perturbation.minimal_perturbation(model, x, [1], searches=20, iterations=100)
+    assert np.asarray(model(x + r)).argmax() == 0
+    np.testing.assert_allclose(4 * r.ravel(), [0.2857, -0.1429, 0.0714], atol=2e-3)
+
+
+def test_the_minimum_is_an_image_in_the_class_and_no_longer_than_deepfools(network):
+    images = pictures((16, 16, 3), 3)
+    values = np.asarray(targets.logits(network)(images))
+    classes, second = values.argsort(axis=1)[:, -1], values.argsort(axis=1)[:, -2]
+    r = perturbation.minimal_perturbation(network, images, classes)
+    assert (images + r).min() >= -1e-6
+    assert (images + r).max() <= 1 + 1e-6
+    assert (predict(network, np.clip(images + r, 0, 1)).argmax(axis=1) == second).all()
+    lengths = [
+        np.linalg.norm(x.reshape(3, -1), axis=1) for x in (r, perturbation.deepfool(network, images, classes))
+    ]
+    assert np.mean(lengths[0]) < 1.3 * np.mean(lengths[1])
+    assert not perturbation.minimal_perturbation(network, images, second, searches=1).any()
