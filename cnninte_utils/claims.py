@@ -38,6 +38,9 @@ INCOMPARABLE = "not comparable"
 VERDICTS = (REPRODUCED, FAILED, SAME, OTHER, INCOMPARABLE)
 """The third and fourth are for orderings and signs at a smaller scale than the paper's, the last for bare
 numbers there, and for all that was measured on other data."""
+_CUT_FROM = {"miniplaces": "places365", "miniplaces50_1": "places50_1", "miniplaces50_2": "places50_2"}
+"""Smaller data → the paper's, when both are cut from the same collection (here Places2): a reduced scale, no
+other data."""
 COLORS = dict(zip(VERDICTS, ("#00734f", "#b2182b", "#3a6ea5", "#b86200", "#666e76"), strict=True))
 
 
@@ -136,8 +139,10 @@ def judge(claim: Claim, here: Any, *, dataset: str, reduced: str = "") -> tuple[
     """
     if here is None:
         return INCOMPARABLE, "not measured in this run"
-    if claim.dataset not in (None, dataset):
-        return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
+    if claim.dataset and dataset != claim.dataset:
+        if _CUT_FROM.get(dataset) != claim.dataset:
+            return INCOMPARABLE, f"other data: {dataset}, the paper's is {claim.dataset}"
+        reduced = ", ".join(filter(None, [f"{dataset}, of the same collection as {claim.dataset}", reduced]))
     if claim.dataset and reduced:
         verdict = _direction(claim, here) if claim.kind == "ordering" else INCOMPARABLE
         return verdict, f"reduced scale: {reduced}"

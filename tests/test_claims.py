@@ -75,6 +75,15 @@ def test_orderings_at_a_reduced_scale_have_a_direction():
     assert judge(order, True, dataset="digits", reduced=reduced)[0] == "not comparable"
 
 
+def test_a_part_of_the_papers_collection_is_a_reduced_scale():
+    order = Claim("x", "C", "", "", "ordering", True, dataset="places50_1")
+    verdict, reason = judge(order, True, dataset="miniplaces50_1", reduced="20 of 90 epochs")
+    assert verdict == "same direction"
+    assert reason == "reduced scale: miniplaces50_1, of the same collection as places50_1, 20 of 90 epochs"
+    assert judge(order, True, dataset="miniplaces50_1")[0] == "same direction", "never reproduced"
+    assert judge(order, True, dataset="miniplaces50_2")[0] == "not comparable", "the other half"
+
+
 def test_one_seed_in_the_other_direction_turns_the_board():
     def finding(here, verdict, seed):
         return claims.Finding(

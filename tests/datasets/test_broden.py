@@ -3,6 +3,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,16 @@ def test_take_gives_some_rows_which_keep_their_number(data):
     assert len(data.take(slice(0, 2))) == len(data.take([2, 1])) == 2
     with pytest.raises(ValueError, match="split 'test': choose one of train, val"):
         data.take("test")
+
+
+@pytest.mark.parametrize(("label", "left"), [(300, [1, 2]), (2, [2]), (4, [2]), (1, [1, 2])])
+def test_images_with_people_are_left_out_wherever_they_are_labelled(data, label, left):
+    """In a map of a category, in its second map, or for the whole image."""
+    assert data.without_people() is data, "nothing is called a person"
+    concepts = data.concepts.copy()
+    concepts.loc[label, "name"] = "person"
+    public = replace(data, concepts=concepts).without_people()
+    assert public.index.index.tolist() == left
 
 
 def test_fingerprint_tells_data_sets_apart(data, tmp_path):

@@ -17,8 +17,10 @@ from PIL import Image
 from ...artifacts import DataError, file_digest, repair_advice
 from ..base import resize
 
-__all__ = ["MAX_LABEL", "Annotation", "Broden", "field_items", "file_names", "place"]
+__all__ = ["MAX_LABEL", "PEOPLE", "Annotation", "Broden", "field_items", "file_names", "place"]
 
+PEOPLE = ("person", "face", "hair", "skin")
+"""By what an image is known to show somebody from near, in the data sets of this layout."""
 MAX_LABEL = 2**16 - 1  # what the red and the green channel of a label map can hold
 
 
@@ -112,6 +114,16 @@ class Broden:
                 raise ValueError(f"no image is of the split {rows!r}: choose one of {', '.join(splits)}")
             rows = np.flatnonzero(self.index["split"] == rows)
         return replace(self, index=self.index.iloc[rows])
+
+    def without_people(self) -> "Broden":
+        """Return the images in which nothing of :data:`PEOPLE` is labelled: those that a figure may show."""
+        people = np.flatnonzero(np.isin(self.names, PEOPLE))
+        if not people.size:
+            return self
+        annotations = (self.annotation(row) for row in range(len(self)))
+        return self.take(
+            [not (np.isin(a.maps, people).any() or np.isin(a.whole, people).any()) for a in annotations]
+        )
 
     def images(self, rows, size: int | None = None) -> np.ndarray:
         """Decode images.
