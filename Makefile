@@ -1,6 +1,9 @@
 .PHONY: run test lint unit notebooks lab bench clean
 VENV := .venv
 PYTHON ?= python3
+# glibc keeps a tensor's memory for the next step instead of asking the system for it again
+export MALLOC_MMAP_MAX_ := 0
+export MALLOC_TRIM_THRESHOLD_ := 68719476736
 
 run: $(VENV)/.installed ## the whole series at quick, on embedded data
 	$(VENV)/bin/cnninte run
