@@ -1,5 +1,15 @@
 """Every drawing of the series: functions take arrays and axes, draw, and return the axes or figure."""
 
+from .attribution import (
+    comparison_table,
+    kept_by_layer,
+    reasons_found,
+    residual_by_steps,
+    rule_grid,
+    selected_patches,
+    signed_map,
+    two_shares,
+)
 from .cnn_inte import (
     ID_COLORS,
     accuracy_by_depth,
