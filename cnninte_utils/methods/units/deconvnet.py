@@ -151,6 +151,12 @@ def _n_units(model: keras.Model, layer: str) -> int:
 
 def _step(layer: keras.Layer, x: np.ndarray, y: np.ndarray, rule: str, lrn: str) -> Callable:
     """Return the way down through one layer: signal at its output → signal at its input."""
+    if getattr(layer, "data_format", None) == "channels_first":
+        raise ValueError(f"cannot reverse {layer.name}: its channels come first, they are to come last")
+    if rule != "gradient" and _may_hide_a_relu(layer):
+        raise ValueError(
+            f"cannot reverse {layer.name} by {rule}: its activation is none of Keras's functions"
+        )
     if _is_other_rectifier(layer):
         if rule != "gradient":
             raise ValueError(
@@ -162,6 +168,15 @@ def _step(layer: keras.Layer, x: np.ndarray, y: np.ndarray, rule: str, lrn: str)
     if isinstance(layer, keras.layers.ReLU) or _activation(layer) == "relu":
         return lambda signal: linear(RULES[rule](signal, is_on))
     return linear
+
+
+def _may_hide_a_relu(layer: keras.Layer) -> bool:
+    """Tell whether what a layer does has no name: a lambda, another layer's work, one's own function."""
+    function = getattr(layer, "activation", None)
+    is_own = (
+        function is not None and getattr(keras.activations, _activation(layer) or "", None) is not function
+    )
+    return is_own or isinstance(layer, keras.layers.Wrapper | keras.layers.Lambda | keras.Model)
 
 
 def _is_other_rectifier(layer: keras.Layer) -> bool:

@@ -313,3 +313,30 @@ def test_a_sequential_model_is_the_functional_one_with_the_same_layers(rule):
     expected = deconvnet.reconstruct(functional, picture(), "pool", rule=rule)
     assert np.abs(expected).max() > 0
     assert np.array_equal(deconvnet.reconstruct(sequential, picture(), "pool", rule=rule), expected)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv2D(2, 3, activation=lambda x: keras.ops.relu(x), name="odd"),
+        keras.layers.Conv2D(2, 3, activation=keras.layers.ReLU(), name="odd"),
+        keras.layers.Lambda(keras.ops.relu, name="odd"),
+    ],
+    ids=["lambda", "layer", "Lambda"],
+)
+def test_a_relu_that_cannot_be_seen_is_refused_by_name_and_its_gradient_is_right(layer):
+    model, image = chain(layer), picture()
+    for rule in ("deconvnet", "guided"):
+        with pytest.raises(ValueError, match=f"cannot reverse odd by {rule}"):
+            deconvnet.reconstruct(model, image, "odd", rule=rule)
+    back = deconvnet.reconstruct(model, image, "odd", rule="gradient", seed="ones")
+    np.testing.assert_allclose(back, gradient_of_ones(model, image, "odd"), atol=1e-5)
+
+
+def test_channels_that_come_first_are_refused_by_name():
+    start = keras.Input((8, 8, 8))
+    pool = keras.layers.MaxPooling2D(2, data_format="channels_first", name="odd")(start)
+    with pytest.raises(ValueError, match="cannot reverse odd: its channels come first"):
+        deconvnet.reconstruct(
+            keras.Model(start, pool), np.zeros((8, 8, 8), "float32"), "odd", rule="gradient"
+        )
