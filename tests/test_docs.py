@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cnninte_utils import claims
+from cnninte_utils.methods import card
 from cnninte_utils.series import plan, tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +57,16 @@ def test_tables_by_hand(tmp_path):
     assert tables.time_row({"quick": 1, "standard": 25, "paper": 1500}) == (
         "| **Time** | quick 1 min · standard 25 min · paper 25 h (2 cores; hours are a guess for one GPU) |"
     )
+
+
+def test_the_table_of_methods_by_hand():
+    one = card.Card(
+        name="Gradient", function="attribution.gradient", question="Which?", access="gradient", output="map",
+        passes="1 F + 1 B", trains=True, fails="Often.", source="Simonyan 2014",
+    )  # fmt: skip
+    cells = tables.method_table({"attribution.gradient": one}).splitlines()[2].strip("| ").split(" | ")
+    assert cells[:3] == ["**Gradient**<br>`attribution.gradient`", "Which?", "gradient, and a fit"]
+    assert cells[3:] == ["1 F + 1 B", "—", "Often.", "Simonyan 2014"]
 
 
 def test_readme_is_a_front_door():

@@ -5,13 +5,23 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import claims
 from ..artifacts import atomic_path
+from ..methods import card
 from . import plan
 
-__all__ = ["HEADLINES", "headline_table", "notebook_table", "paper_list", "time_row", "up_to_date"]
+__all__ = [
+    "HEADLINES",
+    "headline_table",
+    "method_table",
+    "notebook_table",
+    "paper_list",
+    "time_row",
+    "up_to_date",
+]
 
 HEADLINES = (
     "cnn_inte.cnn_accuracy",
@@ -45,6 +55,16 @@ def headline_table(run: Path) -> str:
     return _table(("", "quantity", "paper", "here", "verdict"), rows)
 
 
+def method_table(cards: Mapping[str, card.Card]) -> str:
+    """Return what a reader should know of each method as a table in Markdown."""
+    rows = [
+        (f"**{c.name}**<br>`{function}`", c.question, f"{c.access}{', and a fit' * c.trains}", c.passes,
+         c.sums_to or "—", c.fails, c.source)
+        for function, c in cards.items()
+    ]  # fmt: skip
+    return _table(("method", "asks", "needs", "passes", "adds up to", "misleads", "source"), rows)
+
+
 def paper_list() -> str:
     """Return the works that the series reproduces as a list in Markdown."""
     return "\n".join(_citation(paper) for paper in claims.papers().values())
@@ -69,7 +89,7 @@ def _duration(minutes: float) -> str:
 
 
 def up_to_date(project: Path) -> dict[Path, str]:
-    """Return what README and every notebook should hold, by path; all but the generated parts as it is."""
+    """Return what README, docs/methods.md and every notebook should hold, by path; else they stay as they are."""
     series, readme = plan.load_series(project), project / "README.md"
     text = readme.read_text(encoding="utf-8")
     parts = {
@@ -78,8 +98,15 @@ def up_to_date(project: Path) -> dict[Path, str]:
         "papers": paper_list(),
     }
     for name, part in parts.items():
-        text = _between(text, f"<!-- {name} -->\n", f"\n<!-- end of {name} -->", part)
-    return {readme: text} | {n.path: _with_time(n) for n in series}
+        text = _between(text, *_around(name), part)
+    methods = project / "docs" / "methods.md"
+    table = method_table(card.collected())
+    atlas = _between(methods.read_text(encoding="utf-8"), *_around("methods"), table)
+    return {readme: text, methods: atlas} | {n.path: _with_time(n) for n in series}
+
+
+def _around(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
 
 
 def _between(text: str, start: str, end: str, part: str) -> str:
