@@ -89,7 +89,7 @@ def _duration(minutes: float) -> str:
 
 
 def up_to_date(project: Path) -> dict[Path, str]:
-    """Return what README, docs/methods.md and every notebook should hold, by path; else they stay as they are."""
+    """Return what README, docs/methods.md and every notebook should hold, by path; the rest as it is."""
     series, readme = plan.load_series(project), project / "README.md"
     text = readme.read_text(encoding="utf-8")
     parts = {
