@@ -8,7 +8,7 @@ import pytest
 from toy_networks import pictures, with_noise
 
 from cnninte_utils.methods import card
-from cnninte_utils.methods.attribution import patterns, selectors
+from cnninte_utils.methods.attribution import class_features, patterns, selectors
 from cnninte_utils.networks import builders
 from cnninte_utils.networks.activations import predict
 
@@ -49,6 +49,11 @@ def methods(network):
         options = FEW.get(path, {})
         if "pattern" in name:
             options = {"patterns": patterns.fit(network, GOOD)}
+        if name == "class_filter":
+            filters = class_features.filter_norms(network, GOOD)[1]
+            weights = np.random.default_rng(0).random((len(filters), 10))
+            known = class_features.ClassFeatures(filters, weights, 1.0, weights[:, 0], weights[:, 0])
+            options = {"features": known}
         if name == "l2x":
             options = {"selector": selectors.fit(network, GOOD, n_selected=3, patches=4, epochs=1)}
         found[path] = partial(getattr(importlib.import_module(module), name), network, **options)
