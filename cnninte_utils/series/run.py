@@ -29,6 +29,11 @@ __all__ = ["Execution", "Superseded", "execute", "run"]
 _PATIENCE = 8  # seconds that a scheduler has to answer
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 """glibc keeps tensors' memory for the next step: asking for it each time took a third of VGG19's training."""
+_DASK = {
+    "distributed.logging.distributed": "error",
+    "distributed.worker.profile.enabled": False,  # else it looks at this waiting process a hundred times a second:
+    "distributed.admin.tick.interval": "500ms",  # a twelfth of a core, taken from the notebooks
+}
 _LIMITS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT")
 _OF_THREADS = (*_LIMITS, "TF_NUM_INTEROP_THREADS")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -364,7 +369,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    dask.config.set({"distributed.logging.distributed": "error"})
+    dask.config.set(_DASK)
     if scheduler:
         try:
             client = Client(scheduler, timeout=_PATIENCE)
