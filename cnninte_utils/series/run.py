@@ -31,7 +31,7 @@ _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 """glibc keeps tensors' memory for the next step: asking for it each time took a third of VGG19's training."""
 _DASK = {
     "distributed.logging.distributed": "error",
-    "distributed.worker.profile.enabled": False,  # else it looks at this waiting process a hundred times a second:
+    "distributed.worker.profile.enabled": False,  # else it looks on a hundred times a second:
     "distributed.admin.tick.interval": "500ms",  # a twelfth of a core, taken from the notebooks
 }
 _LIMITS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT")
