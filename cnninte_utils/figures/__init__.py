@@ -51,6 +51,16 @@ from .dissection import (
     unit_page,
     unit_rows,
 )
+from .evaluation import (
+    cascade_curves,
+    class_swap,
+    every_method,
+    heat_map,
+    inversions,
+    similarity_matrix,
+    two_rankings,
+)
+from .explorer import Explorer
 from .group_norms import (
     PENALTY_COLORS,
     filters_by_group,
