@@ -1,6 +1,7 @@
 """Drawings of what each pixel or patch is worth, and of what that is worth."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,8 +37,7 @@ def two_shares(shares: Mapping[str, Sequence[float]], ax: Axes, *, totals: Mappi
         ax.axvline(value, color="0.3", ls=style, lw=1.3, label=f"{name} = {value:g}")
     ax.axvline(0, color="0.7", lw=0.8, zorder=0)
     ax.set_yticks(places, names)
-    ax.invert_yaxis()
-    ax.set(xlabel="share")
+    ax.set(xlabel="share", ylim=(len(names) - 0.5, -0.5))  # the first on top, on shared axes too
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return ax
 
@@ -76,6 +76,8 @@ def signed_map(values: np.ndarray, image: np.ndarray, ax: Axes) -> Axes:
     if image.shape[-1] == 1:
         ax.contour(image[..., 0], levels=[0.5], colors="0.35", linewidths=0.7)
     ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
     return ax
 
 
@@ -131,10 +133,10 @@ def residual_by_steps(residuals: Mapping[str, Mapping[int, np.ndarray]], ax: Axe
 
 
 _COLUMNS = {
-    "train": ("needs\ntraining", "fit_seconds", "{fit_seconds:.0f} s"),
-    "efficiency": ("passes an image\n(time here)", "passes", "{passes:.3g}\n({ms:.3g} ms)"),
+    "train": ("train: fitted\nbeforehand", "fit_seconds", "{fit_seconds:.0f} s"),
+    "efficiency": ("efficiency: passes\nan image (time here)", "passes", "{passes:.0f} ({ms:,.0f} ms)"),
     "locality": ("locally additive:\nfit near the image", "near_fit", "{near_fit:.2f}"),
-    "agnostic": ("runs on\na forest", "on_predict", "{runs}"),
+    "agnostic": ("agnostic: runs\non a forest", "on_predict", "{runs}"),
 }
 
 
@@ -156,21 +158,13 @@ def comparison_table(measured: pd.DataFrame, words: pd.DataFrame, survey: pd.Dat
     for row, name in enumerate(table.index):
         for column, (key, (_, value, tell)) in enumerate(_COLUMNS.items()):
             ax.add_patch(Rectangle((column, row), 1, 1, fc=_shade(table[value], name), ec="white", lw=2))
-            ax.text(column + 0.06, row + 0.5, tell.format(**table.loc[name]), va="center", fontsize=11)
+            ax.text(column + 0.06, row + 0.32, tell.format(**table.loc[name]), va="center", fontsize=11)
             if name in survey.index:
                 is_same = words.loc[name, key] == survey.loc[name, key]
                 told = f"survey: {survey.loc[name, key]} {'✓' if is_same else '✗'}"
                 color = _AGREES if is_same else _DIFFERS
-                ax.text(
-                    column + 0.95,
-                    row + 0.5,
-                    told,
-                    va="center",
-                    ha="right",
-                    fontsize=10,
-                    color=color,
-                    weight="bold",
-                )
+                style = {"color": color, "weight": "bold", "fontsize": 10, "va": "center"}
+                ax.text(column + 0.06, row + 0.7, told, **style)
     ax.set(xlim=(0, len(_COLUMNS)), ylim=(len(table), 0))
     ax.set_yticks(np.arange(len(table)) + 0.5, list(table.index), fontsize=11)
     ax.set_xticks(np.arange(len(_COLUMNS)) + 0.5, [title for title, *_ in _COLUMNS.values()], fontsize=10)
@@ -228,25 +222,22 @@ def selected_patches(
     return figure
 
 
-def reasons_found(
-    scores: Mapping[str, np.ndarray], is_reason: Mapping[str, np.ndarray], axes: Sequence[Axes]
-):
-    """Draw, for made-up classifiers, how often each number is among those selected; true reasons are marked.
+def reasons_found(trials: Mapping[str, Any], axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Draw, for made-up classifiers, how often each number is among those selected; true reasons are framed.
 
     Parameters
     ----------
-    scores : mapping of str to float array of shape (numbers,)
-        Name → share of the rows in which a number is selected.
-    is_reason : mapping of str to float array of shape (numbers,)
-        Name → share of the rows in which it is a reason.
+    trials : mapping of str to object with ``selected`` and ``reasons``
+        Name → float arrays of shape (numbers,): the share of rows in which a number is selected, and in which
+        it is a reason.
     axes : one for each
     """
-    for ax, (name, shares) in zip(axes, scores.items(), strict=True):
-        places = np.arange(1, len(shares) + 1)
-        ax.bar(places, shares, color=CLASS_COLORS[0], label="selected")
-        ax.bar(places, is_reason[name], fc="none", ec="black", lw=1.3, label="a true reason")
+    for ax, (name, trial) in zip(axes, trials.items(), strict=True):
+        places = np.arange(1, len(trial.selected) + 1)
+        ax.bar(places, trial.selected, color=CLASS_COLORS[0], label="selected")
+        ax.bar(places, trial.reasons, fc="none", ec="black", lw=1.3, label="a true reason")
         ax.set(title=name, xlabel="number", ylim=(0, 1.05))
         ax.set_xticks(places)
     axes[0].set_ylabel("share of the rows")
-    axes[-1].legend(fontsize=8, loc="upper right")
+    axes[0].legend(fontsize=9, loc="upper right")
     return axes

@@ -7,8 +7,9 @@ import numpy as np
 from scipy.special import expit
 
 from .. import checks
+from ..methods.attribution import selectors
 
-__all__ = ["N_NUMBERS", "SETS", "MadeUp", "median_ranks", "rows"]
+__all__ = ["N_NUMBERS", "SETS", "MadeUp", "Trial", "median_ranks", "rows", "try_out"]
 
 N_NUMBERS = 10
 _SCALE = 8
@@ -89,6 +90,42 @@ def median_ranks(scores: np.ndarray, is_reason: np.ndarray) -> np.ndarray:
     """
     ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1) + 1
     return np.array([np.median(own[true]) for own, true in zip(ranks, is_reason, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What L2X found of a made-up classifier's reasons, on fresh rows.
+
+    Parameters
+    ----------
+    rank : float
+        Mean over rows of the median rank of the true reasons.
+    selected, reasons : ndarrays of shape (10,)
+        The share of rows in which a number is selected, and in which it is a reason.
+    found : float
+        The share of the reasons that are selected.
+    """
+
+    rank: float
+    selected: np.ndarray
+    reasons: np.ndarray
+    found: float
+
+
+def try_out(made_up: MadeUp, n: int, seed: int = 0, *, epochs: int = 10, n_fresh: int = 2000) -> Trial:
+    """Fit L2X to a made-up classifier on `n` rows, and look at what it selects on others.
+
+    Dense networks at the authors' temperature of 0.1; as many numbers are selected as there are reasons.
+    """
+    fitted = selectors.fit(
+        made_up.answers, rows(n, seed), n_selected=made_up.n_reasons, patches=(1, N_NUMBERS), baseline=0.5,
+        network="dense", temperature=0.1, epochs=epochs, batch_size=500, random_state=seed,
+    )  # fmt: skip
+    fresh = rows(n_fresh, seed + 1)
+    selected, reasons = fitted.selected(fresh), made_up.is_reason(fresh)
+    rank = median_ranks(fitted.scores(fresh), reasons).mean()
+    found = (selected & reasons).sum() / reasons.sum()
+    return Trial(float(rank), selected.mean(axis=0), reasons.mean(axis=0), float(found))
 
 
 def _numbers(images: np.ndarray) -> np.ndarray:

@@ -5,17 +5,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
 from .. import checks
+from ..methods import attribution, perturbation
+from ..methods.attribution import selectors, shapley
 from ..methods.evaluation.additivity import additivity
 from ..methods.evaluation.cost import Meter
 from ..methods.evaluation.faithfulness import completeness
 from ..networks import targets as explained
 
-__all__ = ["ENOUGH", "SUMS", "SURVEY", "Explainer", "answers", "measure", "runs_on"]
+__all__ = [
+    "ENOUGH",
+    "SUMS",
+    "SURVEY",
+    "Explainer",
+    "answers",
+    "as_claims",
+    "explainers",
+    "measure",
+    "runs_on",
+]
 
 SURVEY = pd.DataFrame(
     {
@@ -49,19 +60,72 @@ class Explainer:
     sums : {"score", "difference", "nothing"}
     fit : callable, optional
         (model) → whatever `explain` then needs.
+    seconds : float, optional
+        That `fit` took, if it was called before and remembers; by default it is timed.
     """
 
     explain: Callable[..., np.ndarray]
     sums: str = "difference"
     fit: Callable[[Any], Any] | None = None
+    seconds: float | None = None
 
     def __post_init__(self):
         checks.choice("sums", self.sums, SUMS)
 
 
+def explainers(
+    *,
+    n_samples: int,
+    ig_steps: int,
+    fit: Callable[[Any], selectors.Selector],
+    fit_seconds: float | None = None,
+    random_state: int = 0,
+) -> dict[str, Explainer]:
+    """Return the survey's six methods, all for a grey image of 8 × 8 patches or for its pixels.
+
+    LIME weighs the patches, which share the weight among their pixels; it is asked about the logit, as the
+    others are, and hides by black. LRP is that of the ε rule.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of LIME and SHAP.
+    ig_steps : int
+        Of integrated gradients.
+    fit : callable
+        (model) → selector, for L2X.
+    fit_seconds : float, optional
+        That `fit` took, if it remembers what it fitted.
+    random_state : int
+    """
+
+    def lime(model, images, targets):
+        options = {"segmentation": "grid", "baseline": 0.0, "output": "logit", "random_state": random_state}
+        weights = perturbation.lime_map(model, images, targets, n_samples=n_samples, **options)
+        numbers = shapley.patch_numbers(*images.shape[1:3], 8)
+        return weights / np.bincount(numbers.ravel())[numbers][..., None]
+
+    def shap(model, images, targets):
+        options = {"patches": 8, "n_samples": n_samples, "random_state": random_state}
+        return shapley.kernel_shap(model, images, targets, **options)
+
+    return {
+        "LIME": Explainer(lime),
+        "DeepLIFT": Explainer(attribution.deeplift),
+        "LRP": Explainer(lambda *what: attribution.lrp(*what, rule="epsilon"), "score"),
+        "SHAP": Explainer(shap),
+        "Integrated gradients": Explainer(
+            lambda *what: attribution.integrated_gradients(*what, steps=ig_steps)
+        ),
+        "L2X": Explainer(
+            lambda *what: selectors.l2x(*what[:3], selector=what[3]), "nothing", fit, fit_seconds
+        ),
+    }
+
+
 def measure(
     explainers: Mapping[str, Explainer],
-    model: keras.Model,
+    meter: Meter,
     images: np.ndarray,
     targets: np.ndarray,
     predict: Callable[[np.ndarray], np.ndarray],
@@ -77,8 +141,8 @@ def measure(
     Parameters
     ----------
     explainers : mapping of str to Explainer
-    model : keras.Model
-        With convolutions.
+    meter : Meter
+        Of the network; whoever caches what was fitted finds it under ``meter.model``.
     images : float array of shape (n, height, width, channels), in [0, 1]
     targets : int array of shape (n,)
     predict : callable
@@ -95,20 +159,20 @@ def measure(
         (median; NaN where nothing is promised) · "near_r" · "near_fit" · "far_r" · "far_fit" (medians over
         images) · "on_predict" (whether it explained `predict`).
     """
-    meter, rows = Meter(model), {}
+    model, rows = meter.model, {}
     score = explained.scores(model, images, targets)
     black = explained.scores(model, explained.baselines(model, images), targets)
     for name, explainer in explainers.items():
         started = time.perf_counter()
-        fitted = () if explainer.fit is None else (explainer.fit(meter.model),)
-        seconds = time.perf_counter() - started if fitted else 0.0
+        fitted = () if explainer.fit is None else (explainer.fit(model),)
+        seconds = time.perf_counter() - started if explainer.seconds is None else explainer.seconds
+        row = {"fit_seconds": seconds if fitted else 0.0}
 
         def explain(network, x, explainer=explainer, fitted=fitted):
             return explainer.explain(network, x, targets[: len(x)], *fitted)
 
         maps, cost = meter.measure(explain, images)
-        row = {"fit_seconds": seconds, "ms": cost.milliseconds}
-        row |= {"forward": cost.forward, "backward": cost.backward}
+        row |= {"ms": cost.milliseconds, "forward": cost.forward, "backward": cost.backward}
         expected = {"score": score, "difference": score - black}.get(explainer.sums)
         row["residual"] = np.nan if expected is None else np.median(completeness(maps, expected))
         for place, n_hidden in {"near": near, "far": far}.items():
@@ -161,3 +225,14 @@ def answers(measured: pd.DataFrame, *, enough: float = ENOUGH) -> pd.DataFrame:
     }
     words = {name: ("high", "low") if name == "efficiency" else ("yes", "no") for name in found}
     return pd.DataFrame({name: np.where(found[name], *words[name]) for name in found}, index=measured.index)
+
+
+def as_claims(measured: pd.DataFrame, words: pd.DataFrame) -> dict[str, Any]:
+    """Return what was found of each row of the survey's table, and of its order of costs, by claim."""
+    found = {
+        f"survey.{name.lower().replace(' ', '_')}.row": words.loc[name].tolist() for name in SURVEY.index
+    }
+    passes = (measured["forward"] + measured["backward"]).astype(float)
+    is_low = SURVEY["efficiency"] == "low"
+    low, high = passes[SURVEY.index[is_low]], passes[SURVEY.index[~is_low]]
+    return found | {"survey.table1.efficiency": bool(low.min() > high.max())}

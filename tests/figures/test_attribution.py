@@ -1,5 +1,7 @@
 """Drawings of attributions, by what is on the axes."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -81,7 +83,7 @@ def test_the_table_says_what_was_measured_and_whether_the_survey_says_so_too():
     words = pd.DataFrame([["no", "high", "yes", "no"]] * 3, index=names, columns=SURVEY.columns)
     figure = figures.comparison_table(measured(names), words, SURVEY)
     texts = {t.get_text(): t.get_color() for t in figure.axes[0].texts}
-    assert "3\n(3 ms)" in texts
+    assert "3 (3 ms)" in texts
     assert "0.70" in texts
     assert texts["survey: no ✓"] == SEPARATED_COLOR
     assert texts["survey: yes ✗"] == OPEN_COLOR  # integrated gradients are not for black boxes
@@ -103,8 +105,11 @@ def test_what_is_said_of_selected_patches_is_green_where_it_is_true():
 
 def test_reasons_are_frames_about_the_bars_of_what_is_selected():
     figure, axes = plt.subplots(1, 2)
-    shares = {"XOR": np.array([1.0, 0.9, 0.1]), "switch": np.array([0.5, 0.5, 1.0])}
-    figures.reasons_found(shares, {"XOR": np.array([1.0, 1, 0]), "switch": np.array([0.5, 0.5, 1])}, axes)
+    trials = {
+        "XOR": SimpleNamespace(selected=np.array([1.0, 0.9, 0.1]), reasons=np.array([1.0, 1, 0])),
+        "switch": SimpleNamespace(selected=np.array([0.5, 0.5, 1]), reasons=np.array([0.5, 0.5, 1])),
+    }
+    figures.reasons_found(trials, axes)
     heights = [bar.get_height() for bar in axes[0].patches]
     assert heights == [1.0, 0.9, 0.1, 1, 1, 0]
     assert axes[1].get_title("left") or axes[1].get_title() == "switch"

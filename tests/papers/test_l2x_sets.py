@@ -56,3 +56,11 @@ def test_rows_are_pixels_about_a_half_and_the_last_has_two_humps():
     assert abs((last > 0).mean() - 0.5) < 0.05
     with pytest.raises(ValueError, match="n must be at least 1"):
         l2x_sets.rows(0, 0)
+
+
+def test_a_trial_finds_the_pair_of_xor():
+    found = l2x_sets.try_out(l2x_sets.SETS["xor"], 8_000, epochs=15, n_fresh=300)
+    assert found.rank < 2.5  # the best is 1.5, chance 5.5
+    assert found.selected.sum() == pytest.approx(2)
+    assert found.found == pytest.approx(found.selected[:2].sum() / 2)
+    assert found.reasons.tolist() == [1, 1] + [0] * 8

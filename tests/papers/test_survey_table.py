@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
+from cnninte_utils import claims
 from cnninte_utils.methods import attribution
 from cnninte_utils.methods.attribution import selectors, shapley
-from cnninte_utils.networks import builders
+from cnninte_utils.methods.evaluation.cost import Meter
+from cnninte_utils.networks import builders, targets
 from cnninte_utils.papers import survey_table
 from cnninte_utils.papers.survey_table import Explainer
 
@@ -35,9 +37,9 @@ EXPLAINERS = {
 
 @pytest.fixture(scope="module")
 def measured():
-    model = builders.mnist_cnn((12, 12, 1))
+    meter = Meter(builders.mnist_cnn((12, 12, 1)))
     options = {"patches": 4, "near": (1, 2), "far": (5, 11), "n_sets": 30}
-    return survey_table.measure(EXPLAINERS, model, IMAGES, CLASSES, predict, **options)
+    return survey_table.measure(EXPLAINERS, meter, IMAGES, CLASSES, predict, **options)
 
 
 def test_passes_fit_and_what_runs_on_predict_alone(measured):
@@ -79,3 +81,28 @@ def test_an_error_of_another_kind_is_not_taken_for_a_no():
         survey_table.runs_on(Explainer(broken), predict, IMAGES, CLASSES)
     with pytest.raises(ValueError, match="unknown sums"):
         Explainer(broken, "all")
+
+
+def test_the_six_give_maps_and_what_is_found_of_them_has_a_claim_each():
+    images = np.random.default_rng(0).random((2, 16, 16, 1), np.float32)
+    six = survey_table.explainers(n_samples=200, ig_steps=2, fit=few)
+    assert list(six) == list(survey_table.SURVEY.index)
+    model = builders.mnist_cnn((16, 16, 1))
+    lime = six["LIME"].explain(model, images, CLASSES[:2])
+    assert lime.shape == (2, 16, 16, 1)
+    assert len(np.unique(lime[0])) <= 64
+    for name in ("SHAP", "DeepLIFT"):
+        change = six[name].explain(model, images, CLASSES[:2]).sum(axis=(1, 2, 3))
+        black = targets.scores(model, 0 * images, CLASSES[:2])
+        np.testing.assert_allclose(change, targets.scores(model, images, CLASSES[:2]) - black, atol=1e-3)
+
+
+def test_claims_of_the_rows_are_known_and_costs_are_compared():
+    rows = pd.DataFrame(
+        {"forward": [501, 2, 1, 502, 32, 0], "backward": [0, 1, 1, 0, 32, 0]}, index=survey_table.SURVEY.index
+    )
+    found = survey_table.as_claims(rows, survey_table.SURVEY)
+    assert set(found) <= set(claims.catalogue())
+    assert all(found[name] == claims.catalogue()[name].value for name in found)
+    dear = rows.assign(backward=[0, 1, 1, 0, 600, 0])
+    assert not survey_table.as_claims(dear, survey_table.SURVEY)["survey.table1.efficiency"]
