@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .common import CLASS_COLORS, OPEN_COLOR, SEPARATED_COLOR, annotated_map, show_image
+from .common import CLASS_COLORS, OPEN_COLOR, SEPARATED_COLOR, show_image
 
 OUTLINES = (CLASS_COLORS[1], CLASS_COLORS[9])
 """Of the object in front, and of the other."""
+_DARK = 0.55  # above it, red and blue want white letters
 
 
 def heat_map(heat: np.ndarray, ax: Axes, masks: Sequence[np.ndarray] = ()) -> Axes:
@@ -136,7 +137,11 @@ def similarity_matrix(matrix: np.ndarray, names: Sequence[str], ax: Axes) -> Axe
     ----------
     matrix : float array of shape (methods, methods), in [-1, 1]
     """
-    annotated_map(matrix, ax, text=matrix, fmt=".2f", cmap="RdBu_r", vmin=-1, vmax=1)
+    ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+    for (row, column), value in np.ndenumerate(matrix):
+        color = "white" if abs(value) > _DARK else "black"
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+    ax.tick_params(length=0)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ax.set_yticks(range(len(names)), names)
     return ax
@@ -178,7 +183,7 @@ def inversions(
     found: Mapping[str, np.ndarray],
     errors: Mapping[str, np.ndarray],
     *,
-    size: float = 1.5,
+    size: float = 1.8,
 ) -> Figure:
     """Draw images, and below each what layers take for it, with the share of the features that is missed.
 

@@ -112,8 +112,8 @@ class Explorer:
             ax.set_title(name.replace(" ", "\n", 1), fontsize=9, loc="center")
         return figure
 
-    def show(self) -> Figure:
+    def show(self, n: int = _SHOWN) -> Figure:
         """Show the choices where somebody can choose; return the grid, which every page can show."""
         if is_live():
             display(self.panel)
-        return self.grid()
+        return self.grid(n)

@@ -71,6 +71,7 @@ def test_the_matrix_is_white_at_zero_and_has_its_numbers_written_in(ax):
     figures.similarity_matrix(np.array([[1, -0.25], [-0.25, 1]]), ["one", "two"], ax)
     assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (-1, 1)
     assert [t.get_text() for t in ax.texts] == ["1.00", "-0.25", "-0.25", "1.00"]
+    assert [t.get_color() for t in ax.texts] == ["white", "black", "black", "white"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
 
 
