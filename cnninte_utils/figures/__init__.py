@@ -75,6 +75,13 @@ from .layers import (
     neighbor_links,
     price_intervals,
 )
+from .perturbation import (
+    curves_by_share,
+    pixel_bars,
+    share_by_area,
+    signal_and_distractor,
+    smallest_changes,
+)
 from .units import (
     image_grid,
     large_blocks,
