@@ -27,11 +27,12 @@ lab: $(VENV)/.installed ## JupyterLab with the series' kernel
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"
 	$(VENV)/bin/jupyter lab notebooks
 
-bench: $(VENV)/.installed ## ratios against plain scripts and LIME
+bench: $(VENV)/.installed ## ratios against plain scripts, LIME and shap
 	$(VENV)/bin/python benchmarks/bench_cnn_inte.py
 	$(VENV)/bin/python benchmarks/bench_deconvnet.py
 	$(VENV)/bin/python benchmarks/bench_qdv.py
 	$(VENV)/bin/python benchmarks/bench_dissection.py
+	$(VENV)/bin/python benchmarks/bench_attribution.py
 
 clean: ## runs, learners' copies, trained networks, the environment
 	-$(VENV)/bin/cnninte clean

@@ -92,7 +92,9 @@ def test_papers_have_one_home():
     assert {n.paper for n in plan.load_series(ROOT)} <= {*papers, "A, B, C, D"}
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "docs/package.md", ROOT / "docs/methods.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "docs/package.md", ROOT / "docs/methods.md"], ids=lambda p: p.name
+)
 def test_code_on_pages_names_what_there_is(path):
     import importlib
 
