@@ -237,6 +237,7 @@ def _environment(task: Task, jobs: int) -> dict[str, str]:
         "CNNINTE_RUN_DIR": str(task.out),
         "PYTHONHASHSEED": str(task.parameters.get("seed", 0)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TQDM_DISABLE": "1",  # libraries' bars too: nobody watches
         **_KEEP_MEMORY,
     }
     environment.pop("JPY_SESSION_NAME", None)

@@ -214,6 +214,13 @@ def test_a_record_has_what_decides_the_number_of_threads(tmp_path, monkeypatch, 
     assert str([expected[name] for name in runner._OF_THREADS]) in printed(task.output)
 
 
+def test_no_library_draws_a_bar_into_a_notebook_that_nobody_watches(tmp_path):
+    told = ["from tqdm.auto import tqdm; print('bars are off:', tqdm(range(2)).disable)"]
+    (task,) = plan(make_project(tmp_path, {"10_a": told}), "10")
+    runner.run([task], **FAST)
+    assert "bars are off: True" in printed(task.output)
+
+
 def test_a_record_without_threads_is_of_an_earlier_version_and_holds(tmp_path):
     (task,) = plan(make_project(tmp_path), "10")
     runner.run([task], **FAST)
