@@ -50,7 +50,6 @@ _TEXTURE = _FIELDS.index("textures")
 _NOISE = 2.5
 _GROUND_SHADING = (1.08, 0.88, 1.2)
 _OBJECT_SHADING = (0.55, 1.04, 0.13)
-_cos, _sin = shapes.in_double(np.cos), shapes.in_double(np.sin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +282,7 @@ class _Place:
         """Return the (x, y) of every pixel as the thing sees them, and the width of a pixel."""
         x, y = _grid(size)
         x, y = (x - self.x) / self.scale, (y - self.y) / self.scale
-        cos, sin = _cos(self.angle), _sin(self.angle)
+        cos, sin = shapes.cos(self.angle), shapes.sin(self.angle)
         width = self.mirror * self.stretch
         return (cos * x + sin * y) * width, cos * y - sin * x, 2 / size / self.scale
 
@@ -389,7 +388,7 @@ def _pattern(dice, x, y, pixel):
     chance = dice.uniform()[:, 0, 0]
     texture = np.where(chance < _PLAIN_SHARE, 0, 1 + dice.index(len(shapes.PATTERNS)))
     period, angle = dice.uniform(0.24, 0.38), dice.uniform(-0.2, 0.2) + np.pi / 2 * np.round(dice.uniform())
-    cos, sin = _cos(angle) / period, _sin(angle) / period
+    cos, sin = shapes.cos(angle) / period, shapes.sin(angle) / period
     u, v = cos * x + sin * y + dice.uniform(), cos * y - sin * x + dice.uniform()
     inked = np.zeros(u.shape, np.float32)
     sharpness = np.broadcast_to(period / pixel, period.shape)

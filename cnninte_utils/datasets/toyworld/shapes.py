@@ -15,7 +15,7 @@ ABSENT = 9.0
 _TINY = 1e-6
 
 
-def in_double(function):
+def _in_double(function):
     """Let a function of NumPy compute in float64, whatever it takes and returns.
 
     Its float32 kind differs in the last bit from processor to processor, and pixels would differ with it.
@@ -27,7 +27,7 @@ def in_double(function):
     return computed
 
 
-_sin, _cos, _tanh, _arctan2 = (in_double(each) for each in (np.sin, np.cos, np.tanh, np.arctan2))
+sin, cos, tanh, arctan2 = (_in_double(each) for each in (np.sin, np.cos, np.tanh, np.arctan2))
 
 
 def ellipse(x, y, cx, cy, rx, ry):
@@ -78,8 +78,8 @@ def scatter(x, y, spacing, radius, phase):
     x, y = x / spacing + 7 * phase, y / spacing
     column, row = np.floor(x), np.floor(y)
     right, up = (
-        _sin(12.9 * column + 78.2 * row + 40 * phase),
-        _cos(39.3 * column + 11.1 * row + 23 * phase),
+        sin(12.9 * column + 78.2 * row + 40 * phase),
+        cos(39.3 * column + 11.1 * row + 23 * phase),
     )
     return spacing * _length(x - column - 0.5 - 0.3 * right, y - row - 0.5 - 0.3 * up) - radius
 
@@ -153,19 +153,19 @@ def _brick(u, v):
 
 
 def _wood(u, v):
-    return 0.10 * _sin(2 * np.pi * (9 * v + 0.25 * _noise(u, 3, 4, 2))) + 0.04 * _noise(u, 3, 30, 3)
+    return 0.10 * sin(2 * np.pi * (9 * v + 0.25 * _noise(u, 3, 4, 2))) + 0.04 * _noise(u, 3, 30, 3)
 
 
 def _metal(u, v):
-    return 0.14 * _cos(4 * np.pi * (u + 0.5 * v)) * (np.abs(_cos(2 * np.pi * u)) > 0.3) + 0.08
+    return 0.14 * cos(4 * np.pi * (u + 0.5 * v)) * (np.abs(cos(2 * np.pi * u)) > 0.3) + 0.08
 
 
 def _glass(u, v):
-    return 0.28 * (_fold(3 * (u - v)) < 0.11) + 0.05 * _cos(2 * np.pi * v)
+    return 0.28 * (_fold(3 * (u - v)) < 0.11) + 0.05 * cos(2 * np.pi * v)
 
 
 def _fabric(u, v):
-    return 0.10 * _sin(2 * np.pi * 16 * u) * _sin(2 * np.pi * 16 * v)
+    return 0.10 * sin(2 * np.pi * 16 * u) * sin(2 * np.pi * 16 * v)
 
 
 def _foliage(u, v):
@@ -177,7 +177,7 @@ def _grass(u, v):
 
 
 def _water(u, v):
-    return 0.09 * _sin(2 * np.pi * (9 * v + 0.35 * _noise(u, 4, 3, 6)))
+    return 0.09 * sin(2 * np.pi * (9 * v + 0.35 * _noise(u, 4, 3, 6)))
 
 
 def _sky(u, v):
@@ -193,7 +193,7 @@ def _snow(u, v):
 
 
 def _stone(u, v):
-    return 0.11 * _tanh(_noise(u, 9, 9, 11))
+    return 0.11 * tanh(_noise(u, 9, 9, 11))
 
 
 def _paint(u, v):
@@ -310,9 +310,9 @@ def flower(x, y, k) -> Layers:
     """Yield the parts of a flower with five to eight petals."""
     height = 0.38 + 0.08 * k[0]
     sector = 2 * np.pi / np.floor(6.5 + 1.99 * k[1])
-    angle, radius = _arctan2(y - height, x), _length(x, y - height)
+    angle, radius = arctan2(y - height, x), _length(x, y - height)
     angle = angle - sector * np.round(angle / sector)
-    petal = ellipse(radius * _cos(angle), radius * _sin(angle), 0.34, 0, 0.23, 0.42 * _sin(sector / 2) + 0.02)
+    petal = ellipse(radius * cos(angle), radius * sin(angle), 0.34, 0, 0.23, 0.42 * sin(sector / 2) + 0.02)
     tilt = 0.5 + 0.15 * k[2]
     yield "stem", stroke(x, y, (0, -0.97), (0, height), 0.055)
     yield (
@@ -372,15 +372,15 @@ def meadow(x, y, k) -> Layers:
     level = 0.1 + 0.3 * k[0]
     yield "sky", _sky_over(y, level)
     yield "sun", disc(x, y, 0.8 * k[1], 0.95, 0.2)
-    yield "far hill", y - level - 0.18 - 0.14 * _sin(2.5 * x + 4 * k[2])
-    yield "lawn", y - level - 0.1 * _sin(2 * x + 4 * k[3])
+    yield "far hill", y - level - 0.18 - 0.14 * sin(2.5 * x + 4 * k[2])
+    yield "lawn", y - level - 0.1 * sin(2 * x + 4 * k[3])
     yield "daisy", np.maximum(scatter(x, y, 0.28, 0.03, k[4]), y - level + 0.15)
 
 
 def beach(x, y, k) -> Layers:
     """Yield the ground of a beach."""
     level = 0.3 + 0.2 * k[0]
-    shore = level - 0.45 + 0.25 * k[1] * x + 0.05 * _sin(5 * x + 3 * k[2])
+    shore = level - 0.45 + 0.25 * k[1] * x + 0.05 * sin(5 * x + 3 * k[2])
     yield "sky", _sky_over(y, level)
     yield "sea", y - level + 0 * x
     yield "foam", np.abs(y - shore) - 0.05
@@ -392,7 +392,7 @@ def street(x, y, k) -> Layers:
     level = -0.15 + 0.2 * k[0]
     column = np.floor(2.2 * x + 3 * k[1])
     across = np.abs(2.2 * x + 3 * k[1] - column - 0.5)
-    roofline = level + 0.65 + 0.25 * _sin(9.1 * column + 5 * k[2])
+    roofline = level + 0.65 + 0.25 * sin(9.1 * column + 5 * k[2])
     facade = np.maximum(y - roofline, (across - 0.46) / 2.2)
     pane = np.maximum(np.abs(across - 0.2) / 2.2 - 0.04, 0.22 * _fold((y - level) / 0.22) - 0.05)
     yield "sky", _sky_over(y, level)
@@ -419,8 +419,8 @@ def desert(x, y, k) -> Layers:
     level = 0.05 + 0.25 * k[0]
     yield "hot sky", _sky_over(y, level)
     yield "sun", disc(x, y, 0.8 * k[1], 0.7, 0.22)
-    yield "far dune", y - level - 0.2 - 0.16 * np.abs(_sin(1.8 * x + 3 * k[2]))
-    yield "dune", y - level + 0.15 - 0.25 * np.abs(_sin(1.5 * x + 3 * k[3]))
+    yield "far dune", y - level - 0.2 - 0.16 * np.abs(sin(1.8 * x + 3 * k[2]))
+    yield "dune", y - level + 0.15 - 0.25 * np.abs(sin(1.5 * x + 3 * k[3]))
 
 
 def night(x, y, k) -> Layers:
@@ -430,7 +430,7 @@ def night(x, y, k) -> Layers:
     yield "night sky", _sky_over(y, level)
     yield "star", scatter(x, y, 0.3, 0.03, k[3])
     yield "moon", np.maximum(disc(x, y, moon_x, 0.65, 0.22), 0.2 - disc(x, y, moon_x + 0.13, 0.72, 0))
-    yield "dark hill", y - level - 0.15 * _sin(2.5 * x + 4 * k[4])
+    yield "dark hill", y - level - 0.15 * sin(2.5 * x + 4 * k[4])
 
 
 def winter(x, y, k) -> Layers:
@@ -439,7 +439,7 @@ def winter(x, y, k) -> Layers:
     ridge = level + 0.3 + 0.2 * (np.abs((1.7 * x + 2 * k[1]) % 2 - 1) - 0.5)
     yield "pale sky", _sky_over(y, level)
     yield "ridge", y - ridge
-    yield "snowfield", y - level - 0.1 * _sin(2.2 * x + 4 * k[2])
+    yield "snowfield", y - level - 0.1 * sin(2.2 * x + 4 * k[2])
     yield "snowflake", scatter(x, y, 0.26, 0.035, k[3])
 
 
@@ -447,11 +447,11 @@ def forest(x, y, k) -> Layers:
     """Yield the ground of a forest: leaves, a row of trunks and the forest floor."""
     level = -0.35 + 0.2 * k[0]
     column = 2.4 * x + 3 * k[1]
-    trunk = np.abs(column - np.floor(column) - 0.5) / 2.4 - 0.06 - 0.03 * _sin(5 * np.floor(column))
+    trunk = np.abs(column - np.floor(column) - 0.5) / 2.4 - 0.06 - 0.03 * sin(5 * np.floor(column))
     yield "leaves", _sky_over(y, level)
     yield "stem wood", trunk + 0 * y
-    yield "canopy", 0.55 + 0.12 * k[3] - y + 0.12 * _sin(6 * x + 4 * k[2])
-    yield "moss", y - level - 0.06 * _sin(4 * x + 4 * k[4])
+    yield "canopy", 0.55 + 0.12 * k[3] - y + 0.12 * sin(6 * x + 4 * k[2])
+    yield "moss", y - level - 0.06 * sin(4 * x + 4 * k[4])
 
 
 def mountains(x, y, k) -> Layers:
@@ -460,7 +460,7 @@ def mountains(x, y, k) -> Layers:
     peak = level + 1.1 * np.abs((0.9 * x + 2 * k[1]) % 2 - 1) - 0.1
     yield "sky", _sky_over(y, level)
     yield "rock", 0.7 * (y - peak)
-    cap = level + 0.55 + 0.06 * _sin(14 * x + 3 * k[2])
+    cap = level + 0.55 + 0.06 * sin(14 * x + 3 * k[2])
     yield "snowcap", np.maximum(0.7 * (y - peak), cap - y)
     yield "lake", y - level + 0 * x
 
@@ -469,12 +469,12 @@ def reef(x, y, k) -> Layers:
     """Yield the ground of a reef under water: bubbles, weed and sand."""
     level = -0.5 + 0.15 * k[0]
     column = 2 * x + 3 * k[1]
-    blade = np.abs(column - np.floor(column) - 0.5 + 0.12 * _sin(9 * y + 3 * k[2])) / 2 - 0.045
-    height = level + 0.45 + 0.25 * _sin(7 * np.floor(column))
+    blade = np.abs(column - np.floor(column) - 0.5 + 0.12 * sin(9 * y + 3 * k[2])) / 2 - 0.045
+    height = level + 0.45 + 0.25 * sin(7 * np.floor(column))
     yield "deep water", _sky_over(y, 1.4)
     yield "bubble", np.abs(scatter(x, y, 0.5, 0.05, k[3])) - 0.015
     yield "weed", np.maximum(blade, y - height)
-    yield "sea floor", y - level - 0.07 * _sin(3 * x + 4 * k[4])
+    yield "sea floor", y - level - 0.07 * sin(3 * x + 4 * k[4])
 
 
 def _sky_over(y, level):
