@@ -5,6 +5,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy: threads that wait for each other take most of the time
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a check that fails is about the change, not about the draw.
+# New draws: --hypothesis-profile=drawn
+settings.register_profile("drawn", deadline=None)
+settings.register_profile("series", deadline=None, derandomize=True)
+settings.load_profile("series")
 
 REAL_DATA = os.environ.get("CNNINTE_DATA")
 

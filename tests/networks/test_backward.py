@@ -102,7 +102,7 @@ def network(kinds, head, seed):
     return with_noise(keras.Model(image, layers.Dense(4, name="fc2")(x)), seed)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     kinds=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5),
     head=st.sampled_from(["flat", "average", "max"]),
@@ -121,7 +121,7 @@ def test_gradient_with_every_block_at_once():
     assert_same(*both_gradients(model, pictures((9, 8, 3))))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(kinds=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4), seed=st.integers(0, 10))
 def test_folding_changes_no_number(kinds, seed):
     model = network(["conv_relu", "norm", "strided", *kinds, "norm"], "average", seed)

@@ -108,7 +108,7 @@ EVERYTHING = {"kernel": (3, 2), "strides": (1, 1), "dilation": (2, 1), "groups":
               "use_bias": True, "relu": "inside"}  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     blocks=st.lists(st.one_of(convolutions(), poolings(), others()), min_size=1, max_size=5),
     head=st.sampled_from(list(HEADS)),

@@ -58,7 +58,7 @@ def test_overlapping_windows_whose_winner_moves_by_hand():
     np.testing.assert_allclose(found.ravel(), [-2, 0, 0], atol=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000))
 def test_one_rectified_layer_of_two_inputs_reveals_shapley_values(seed):
     # a unit's two players are what raises and what lowers it: the pixels, where they pull apart

@@ -43,7 +43,7 @@ def test_baseline_of_integrated_gradients_by_hand():
     np.testing.assert_allclose(found.ravel(), [0.0, -2.0], atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-5, 5, width=32), min_size=3, max_size=3), st.floats(-3, 3, width=32))
 def test_straight_lines_are_weights_times_differences(weights, bias):
     model, images = linear_network(weights, bias), pictures((1, 3, 1), 2)

@@ -54,7 +54,7 @@ def mean_over_orders(image, numbers, fill, target):
     return total / len(orders)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 2), st.integers(2, 3), st.integers(0, 3))
 def test_the_mean_over_all_orders_of_showing_patches(down, across, seed):
     images = pictures((3, 5, 1), 2, seed)

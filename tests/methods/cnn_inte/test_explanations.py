@@ -29,7 +29,7 @@ def test_tolerance_counts_a_small_rest_as_gone():
     assert (strict, tolerant) == ([-1, 2], [-1, 1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([1, 3, None]))
 def test_against_a_plain_loop(seed, depth):
     rng = np.random.default_rng(seed)

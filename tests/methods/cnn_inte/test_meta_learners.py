@@ -101,7 +101,7 @@ problems = st.tuples(st.integers(1, 40), st.integers(1, 4), st.integers(1, 5)).f
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems, st.sampled_from([*SPLITS, "set"]), st.sampled_from([0, 1, 3, None]))
 def test_every_row_satisfies_its_own_path_and_no_other_leaf_of_a_tree(problem, kind, depth):
     ids, labels = problem

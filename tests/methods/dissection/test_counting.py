@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -51,7 +51,6 @@ def test_bilinear_resizing_are_those_of_pillow(n_in, n_out):
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 50))
 def test_top_share_is_exact_in_any_chunks(sizes, n_kept):
     rng = np.random.default_rng(sum(sizes))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
@@ -39,7 +39,6 @@ def test_reductions_by_hand():
         localization.heat(maps, "mean")
 
 
-@settings(deadline=None)
 @given(arrays(float, (2, 4, 5), elements=st.integers(-3, 3)), st.integers(0, 100))
 def test_area_is_scikit_learns_and_only_ranks_matter(heats, seed):
     masks = np.random.default_rng(seed).random((2, 4, 5)) < 0.4

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
@@ -89,7 +89,6 @@ def test_groups_of_one_unit_and_maps_of_nothing_contribute_0():
     assert float(terms.spatial_loss(nothing)) == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 99))
 def test_a_pairs_term_is_one_minus_minima_over_maxima(seed):
     a, b = np.random.default_rng(seed).random((2, 3, 3))

@@ -5,7 +5,7 @@ from itertools import product
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 from scipy.optimize import minimize
@@ -110,7 +110,6 @@ def test_block_norm_by_hand(p, q, expected):
 EXPONENTS = st.one_of(st.just(INF), st.floats(1, 20))
 
 
-@settings(deadline=None)
 @given(EXPONENTS, EXPONENTS, st.sampled_from([5, 7, 12, 64]), st.integers(1, 5), st.integers(0, 9))
 def test_block_norm_is_the_plain_one_and_a_norm(p, q, n_filters, n_groups, seed):
     first, second = weights(2, 3, 2, n_filters, seed=seed), weights(2, 3, 2, n_filters, seed=seed + 100)

@@ -36,10 +36,10 @@ def test_cells_share_what_they_may_spend():
     np.testing.assert_allclose(down.ravel(), [0.2, 0.2, 0.2], atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(-3, 3), min_size=4, max_size=4), st.floats(0, 4), st.floats(0.05, 2))
+@settings(max_examples=20)
+@given(st.lists(st.integers(-300, 300), min_size=4, max_size=4), st.floats(0, 4), st.floats(0.05, 2))
 def test_one_constraint_is_a_knapsack(slopes, margin, largest):
-    slopes = np.array(slopes)
+    slopes = np.array(slopes) / 100  # HiGHS takes what is below its tolerance for nothing
     found = mip._solved(slopes.reshape(1, 4, 1), np.array([margin]), np.arange(4), largest)
     costs = np.concatenate([np.maximum(0, slopes), np.maximum(0, -slopes)])
     left, total = margin, 0.0

@@ -39,7 +39,7 @@ def loops(function, image, fill, size, stride):
     return total / count
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(3, 7), st.integers(3, 7))
 def test_against_loops_for_any_classifier(size, stride, height, width):
     def classifier(x):  # a lookup that no gradient exists for
