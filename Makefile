@@ -27,12 +27,13 @@ lab: $(VENV)/.installed ## JupyterLab with the series' kernel
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"
 	$(VENV)/bin/jupyter lab notebooks
 
-bench: $(VENV)/.installed ## ratios against plain scripts, LIME and shap
+bench: $(VENV)/.installed ## ratios against plain scripts, LIME and shap; `paper` walked with random weights
 	$(VENV)/bin/python benchmarks/bench_cnn_inte.py
 	$(VENV)/bin/python benchmarks/bench_deconvnet.py
 	$(VENV)/bin/python benchmarks/bench_qdv.py
 	$(VENV)/bin/python benchmarks/bench_dissection.py
 	$(VENV)/bin/python benchmarks/bench_attribution.py
+	$(VENV)/bin/python benchmarks/walk_paper.py
 
 clean: ## runs, learners' copies, trained networks, the environment
 	-$(VENV)/bin/cnninte clean
