@@ -32,12 +32,12 @@ from cnninte_utils.networks import builders, published
 from cnninte_utils.series import plan
 
 MOST_GB = 12
-_TRANSFER = {"dataset": "toyworld", "epochs": 1, "n_train": 32}
+_TRANSFER = {"dataset": "toyworld", "epochs": 1}
 _PAIRS = {"epochs": 1, "batch_size": 16, "n_train": 32}
 SMALLEST = {
     "20": _TRANSFER,
     "21": _TRANSFER
-    | {"image_class": "car", "n_control": 1, "climb_steps": 2, "n_pictures": 1, "large_layers": [5]},
+    | {"image_class": "fish", "n_control": 1, "climb_steps": 2, "n_pictures": 1, "large_layers": [5]},
     "22": _TRANSFER
     | {"n_per_class": 30, "n_seeds": 1, "max_iter": 250, "projections": ["tsne", "pca"]}
     | {"refine_epochs": [1, 2], "refine_train": 32},
@@ -98,8 +98,8 @@ def walk(number: str) -> None:
 
 
 def few(data: datasets.ImageDataset) -> datasets.ImageDataset:
-    """Return two classes, 30 images of each in validation and test."""
-    data = data.with_classes(2)
+    """Return two classes: ten mini-batches for training, 30 images of each in validation and test."""
+    data = data.with_classes(2).with_train(160)
     splits = {name: getattr(data, name) for name in ("validation", "test")}
     return replace(data, **{name: split.take(split.per_class(30, 0)) for name, split in splits.items()})
 
