@@ -2,8 +2,8 @@
 
 Networks have the full width and take 224×224 pixels. AlexNet and VGG19 are read from files of the published
 layouts (Caffe's in ONNX, Keras's in HDF5) that are filled with random weights first, so that nothing is
-downloaded. Parameters are those of `paper` but for SMALLEST. Each notebook runs in a
-process of its own; its time and the peak of its memory are printed.
+downloaded. Parameters are those of `paper` but for SMALLEST. Each notebook runs in a process of its own; its
+time and the peak of its memory are printed.
 
     python benchmarks/walk_paper.py            # all five
     python benchmarks/walk_paper.py 20 31
@@ -61,8 +61,8 @@ def write_alexnet(path: Path) -> None:
                 f"{layer.name}_b": bias,
             }
             tensors += [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
-            options = {"transB": 1} if kind == "Gemm" else {}
-            nodes.append(onnx.helper.make_node(kind, ["x", *arrays], ["y"], **options))
+            attributes = {"transB": 1} if kind == "Gemm" else {}
+            nodes.append(onnx.helper.make_node(kind, ["x", *arrays], ["y"], **attributes))
     graph = onnx.helper.make_graph(nodes, "AlexNet", [], [], tensors)
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
 
@@ -108,19 +108,16 @@ def main(*numbers: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CNNINTE_DATA"], os.environ["CNNINTE_CACHE"] = f"{folder}/data", f"{folder}/cache"
         os.environ["CNNINTE_RUN_DIR"] = f"{folder}/run"
-        weights = Path(folder) / "data" / "weights"
-        weights.mkdir(parents=True)
-        write_alexnet(weights / "bvlcalexnet-12.onnx")
-        write_vgg19(weights / published.VGG19_FILE)
+        for source, write in ((published.ALEXNET, write_alexnet), (published.VGG19, write_vgg19)):
+            path = Path(folder) / "data" / source.places[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
         for number in numbers or SMALLEST:
             started = time.perf_counter()
             child = subprocess.Popen([sys.executable, __file__, "--walk", number])
             _, status, usage = os.wait4(child.pid, 0)
-            gigabytes = usage.ru_maxrss / 2**20
-            print(
-                f"{number} at paper: {time.perf_counter() - started:.0f} s, {gigabytes:.1f} GB at the peak",
-                flush=True,
-            )
+            seconds, gigabytes = time.perf_counter() - started, usage.ru_maxrss / 2**20
+            print(f"{number} at paper: {seconds:.0f} s, {gigabytes:.1f} GB at the peak", flush=True)
             assert status == 0, f"notebook {number} did not get to its end"
             assert gigabytes < MOST_GB, f"notebook {number} takes more than {MOST_GB} GB"
 

@@ -92,12 +92,13 @@ def _duration(minutes: float) -> str:
 
 
 def up_to_date(project: Path) -> dict[Path, str]:
-    """Return what README, docs/methods.md and every notebook should hold, by path; the rest as it is."""
+    """Return what README, docs/methods.md and every notebook, kept runs too, should hold, by path."""
+    kept = project / "results" / "standard"
     series, readme = plan.load_series(project), project / "README.md"
     text = readme.read_text(encoding="utf-8")
     parts = {
         "notebooks": notebook_table(series),
-        "headlines": headline_table(project / "results" / "standard"),
+        "headlines": headline_table(kept),
         "papers": paper_list(),
     }
     for name, part in parts.items():
@@ -105,7 +106,13 @@ def up_to_date(project: Path) -> dict[Path, str]:
     methods = project / "docs" / "methods.md"
     table = method_table(card.collected())
     atlas = _between(methods.read_text(encoding="utf-8"), *_around("methods"), table)
-    return {readme: text, methods: atlas} | {n.path: _with_time(n) for n in series}
+    notebooks = {
+        path: _with_time(path, n.minutes)
+        for n in series
+        for path in (n.path, kept / n.path.name)
+        if path.is_file()
+    }
+    return {readme: text, methods: atlas} | notebooks
 
 
 def _around(name: str) -> tuple[str, str]:
@@ -118,10 +125,10 @@ def _between(text: str, start: str, end: str, part: str) -> str:
     return before + start + part + end + after
 
 
-def _with_time(notebook: plan.Notebook) -> str:
-    """Return a notebook's file with its card's time from the series, nothing else touched."""
-    row = json.dumps(time_row(notebook.minutes), ensure_ascii=False)[1:-1]
-    text = notebook.path.read_text(encoding="utf-8")
+def _with_time(path: Path, minutes: dict[str, float]) -> str:
+    """Return a notebook's file with its card's time, nothing else touched."""
+    row = json.dumps(time_row(minutes), ensure_ascii=False)[1:-1]
+    text = path.read_text(encoding="utf-8")
     return re.sub(r"\| \*\*Time\*\* \|[^|]*\|", lambda _: row, text, count=1)
 
 
