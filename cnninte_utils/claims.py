@@ -236,9 +236,19 @@ def _is_finding(row: Any) -> bool:
 
 
 def scoreboard(records: list[Finding]) -> pd.DataFrame:
-    """Return one row for each claim of the catalogue; seeds are averaged, claims without a run say so."""
-    rows = [_summarise(claim, [r for r in records if r.id == claim.id]) for claim in catalogue().values()]
+    """Return one row for each claim of the catalogue; seeds are averaged, claims without a run say so.
+
+    Where several notebooks measured a claim, the first that can be compared with the paper counts, otherwise
+    the first.
+    """
+    rows = [_summarise(claim, _deciding(claim, records)) for claim in catalogue().values()]
     return pd.DataFrame(rows).set_index("claim")
+
+
+def _deciding(claim: Claim, records: list[Finding]) -> list[Finding]:
+    of_claim = [r for r in records if r.id == claim.id]
+    first = min(of_claim, key=lambda r: r.verdict == INCOMPARABLE, default=None)
+    return [r for r in of_claim if r.notebook == first.notebook]
 
 
 def _summarise(claim: Claim, records: list[Finding]) -> dict[str, Any]:

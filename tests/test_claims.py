@@ -163,6 +163,25 @@ def test_scoreboard_has_every_claim_and_pools_seeds():
     assert board.loc["qdv.accuracy.vgg19", ["here", "verdict"]].tolist() == ["—", "not run"]
 
 
+def test_of_two_notebooks_the_one_that_can_be_compared_decides():
+    accuracy = "qdv.accuracy.alexnet"
+    small, full = (
+        Run("20_x", "standard", "cifar10", 0, reduced="small"),
+        Run("23_x", "standard", "cifar10", 0),
+    )
+    report({accuracy: 0.6}, small)
+    report({accuracy: 0.7}, Run("23_x", "standard", "cifar10", 0, reduced="5 of 10 epochs"))
+    assert scoreboard(load(small.folder)).loc[accuracy, ["here", "verdict"]].tolist() == [
+        "0.600",
+        "not comparable",
+    ]
+    report({accuracy: 0.785}, full)
+    assert scoreboard(load(small.folder)).loc[accuracy, ["here", "verdict"]].tolist() == [
+        "0.785",
+        "reproduced",
+    ]
+
+
 def test_table_is_readable_as_text_and_as_html():
     table = report({ACCURACY: 0.94}, ON_MNIST, {ACCURACY: "<b>"})
     assert "0.939" in str(table)

@@ -48,10 +48,7 @@ PACKAGED = {
 }
 """Name of the file → architecture, scaling of the pixels, and whether it starts from bundled weights."""
 SCALINGS = ("as_trained", "zero_one")
-_SMALLER = {
-    "bundled": "a quarter of the width at 64×64, pretrained on Tiny ImageNet",
-    "imagenet_convolutions": "ImageNet's convolutions as Wu et al. (2016) quantised them, AlexNet only",
-}
+_SMALLER = {"bundled": "a quarter of the width at 64×64, pretrained on Tiny ImageNet"}
 
 
 def fine_tune(
@@ -64,6 +61,7 @@ def fine_tune(
     batch_size: int = 16,
     learning_rate: float = 1e-5,
     seed: int = 0,
+    precision: str = "float32",
 ) -> TrainedNetwork:
     """Fine-tune a pretrained network on a data set, or load it; paper B's recipe by default.
 
@@ -78,7 +76,7 @@ def fine_tune(
     scaling : {"as_trained", "zero_one"}
         What the convolutions get: pixels as the weights were trained with, or pixels in [0, 1] as in paper
         B's authors' code.
-    epochs, batch_size, learning_rate, seed
+    epochs, batch_size, learning_rate, seed, precision
         As in :class:`cnninte_utils.networks.training.Recipe`.
 
     Returns
@@ -97,7 +95,9 @@ def fine_tune(
     checks.choice("architecture", architecture, NETWORKS)
     checks.choice("scaling", scaling, SCALINGS)
     weights = checks.choice("source", source, SOURCES)(architecture)
-    recipe = Recipe.of_epochs(epochs, len(dataset.train), batch_size, learning_rate=learning_rate, seed=seed)
+    recipe = Recipe.of_epochs(
+        epochs, len(dataset.train), batch_size, learning_rate=learning_rate, seed=seed, precision=precision
+    )
     options = options_for(weights, len(dataset.class_names), scaling)
     return fit_or_load(architecture, dataset, recipe, options=options, weights=_transferable(weights))
 

@@ -11,6 +11,7 @@ from cnninte_utils.networks import builders, training
 from cnninte_utils.networks.training import Recipe, augmented, fit_or_load
 from cnninte_utils.networks.weights import Weights
 
+PRECISIONS = ("float32", "mixed_bfloat16")
 SHORT = Recipe(steps=4, batch_size=8, report_every=2)
 
 
@@ -298,3 +299,21 @@ def test_rates_that_cannot_be_are_refused_by_name(bad):
     (name,) = bad
     with pytest.raises(ValueError, match=name):
         Recipe(**bad)
+
+
+def test_bfloat16_trains_nearly_the_same_network_and_leaves_float32(digits):
+    recipe = Recipe(steps=20, batch_size=8, report_every=10, learning_rate=1e-3)
+    full, half = (fit_or_load("small", digits, replace(recipe, precision=p)) for p in PRECISIONS)
+    images = digits.test.floats()
+    difference = np.abs(full.model.predict(images, verbose=0) - half.model.predict(images, verbose=0)).max()
+    assert 0 < difference < 0.01
+    assert {layer.compute_dtype for layer in half.model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    assert fit_or_load("small", digits, replace(recipe, precision="mixed_bfloat16")).was_cached
+
+
+def test_precision_is_part_of_the_key_only_where_it_is_not_the_former_one():
+    assert "precision" not in SHORT.determinants()
+    assert replace(SHORT, precision="mixed_bfloat16").determinants()["precision"] == "mixed_bfloat16"
+    with pytest.raises(ValueError, match="unknown precision 'float64': choose one of float32, mixed"):
+        replace(SHORT, precision="float64")
