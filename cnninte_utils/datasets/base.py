@@ -47,9 +47,13 @@ class Split:
         """Return the split of some rows (a slice or an index array)."""
         return Split(self.images[rows], self.labels[rows])
 
+    def pixels(self, size: int | None = None) -> np.ndarray:
+        """Return the images as they are kept, float32 or uint8; files are decoded, at that size if given."""
+        return self.images.read(size) if isinstance(self.images, ImageFiles) else self.images
+
     def floats(self, size: int | None = None) -> np.ndarray:
         """Return the images as float32 in [0, 1], resized bilinearly to (size, size) if asked for."""
-        images = self.images.read(size) if isinstance(self.images, ImageFiles) else self.images
+        images = self.pixels(size)
         if images.dtype == np.uint8:
             images = images.astype(np.float32) / 255
         return images if size is None else resize(images, size)

@@ -1,4 +1,4 @@
-"""How the bundled weights were made: AlexNet and VGG19 on Tiny ImageNet."""
+"""AlexNet and VGG19 on Tiny ImageNet: how the bundled weights were made, and the full networks' are."""
 
 from pathlib import Path
 
@@ -6,26 +6,33 @@ import numpy as np
 
 from .. import datasets
 from ..datasets import ImageDataset
+from ..datasets.source import Source
 from .activations import predict
 from .builders import build
 from .training import Recipe, fit_or_load
 from .weights import Weights, fold_batch_norm
 
-__all__ = ["N_CLASSES", "STAGES", "WIDTH", "pretrain"]
+__all__ = ["FULL", "N_CLASSES", "STAGES", "WIDTH", "pretrain", "tiny_imagenet"]
 
 WIDTH, N_CLASSES = 0.25, 200
 STAGES = {"alexnet": ((64, 30),), "vgg19": ((32, 20), (64, 6))}
 """(pixels, epochs) one after the other; small images first, because VGG19 takes long to start."""
+FULL = {"alexnet": ((64, 60),), "vgg19": ((32, 20), (64, 40))}
+"""The same at full width, which asks for a GPU."""
+_RATES = {WIDTH: 2e-3, 1.0: 1e-3}
 
 
-def pretrain(architecture: str, folder: Path) -> dict[str, float]:
+def pretrain(architecture: str, folder: Path, *, is_full: bool = False) -> dict[str, float]:
     """Train a network on Tiny ImageNet, fold its batch normalisation, and write its weights into a folder.
 
     Parameters
     ----------
     architecture : {"alexnet", "vgg19"}
     folder : Path
-        Where ``<architecture>.npz`` goes: the convolutions, in float16, without the head.
+        Where ``<architecture>.npz`` goes, or ``<architecture>_tiny_imagenet.npz`` at full width: the
+        convolutions, in float16, without the head.
+    is_full : bool
+        At the published width, in bfloat16 while training; otherwise at a quarter of it.
 
     Returns
     -------
@@ -34,26 +41,54 @@ def pretrain(architecture: str, folder: Path) -> dict[str, float]:
     """
     dataset = datasets.load("tiny_imagenet")
     mean, std = (list(map(float, statistic)) for statistic in _pixel_statistics(dataset.train.images))
-    options = {"width": WIDTH, "head": "pooling", "mean": mean, "std": std}
+    width, stages = (1.0, FULL) if is_full else (WIDTH, STAGES)
+    options = {"width": width, "head": "pooling", "mean": mean, "std": std}
     weights = None
-    for size, epochs in STAGES[architecture]:
+    for size, epochs in stages[architecture]:
         network = fit_or_load(
             architecture,
             dataset,
             Recipe.of_epochs(
                 epochs, len(dataset.train), 128,
-                learning_rate=2e-3, schedule="cosine", weight_decay=0.05, is_augmented=True,
+                learning_rate=_RATES[width], schedule="cosine", weight_decay=0.05, is_augmented=True,
+                precision="mixed_bfloat16" if is_full else "float32",
             ),
             options=options | {"input_size": size, "n_classes": N_CLASSES, "batch_norm": True},
             weights=weights,
         )  # fmt: skip
         weights = Weights.of(network.model)
     folded = fold_batch_norm(network.model, options | {"input_size": size})
-    path = folder / f"{architecture}.npz"
+    path = folder / _file_of(architecture, is_full)
     folded.save(path)
     accuracies = _accuracies(Weights.load(path), dataset)
     folded.without("fc8").save(path)
     return accuracies
+
+
+def tiny_imagenet(architecture: str) -> Weights:
+    """Return the full network's convolutions trained on Tiny ImageNet at 64×64.
+
+    They do not come with the package (VGG19's take 37 MB): ``cnninte pretrain`` makes them.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is another one than those of :data:`FULL`.
+    cnninte_utils.artifacts.DataError
+        If the file is absent or damaged.
+    """
+    if architecture not in FULL:
+        raise ValueError(f"no weights of Tiny ImageNet for {architecture!r}: choose alexnet or vgg19")
+    name = _file_of(architecture, is_full=True)
+    advice = (
+        f"Make it with: cnninte pretrain {architecture} --full --out DIR (minutes on a GPU, days "
+        "without one), and put it into weights/ of the folder named by $CNNINTE_DATA."
+    )
+    return Weights.load(Source(name, (f"weights/{name}",), advice).fetch())
+
+
+def _file_of(architecture: str, is_full: bool) -> str:
+    return f"{architecture}_tiny_imagenet.npz" if is_full else f"{architecture}.npz"
 
 
 def _pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

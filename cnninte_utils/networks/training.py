@@ -17,6 +17,7 @@ import numpy as np
 from .. import checks, progress
 from ..artifacts import Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
+from . import compiled
 from .activations import Batches
 from .builders import build
 from .lookup import images_at_once
@@ -24,6 +25,7 @@ from .weights import Weights
 
 __all__ = [
     "FORMER_MODULES",
+    "PRECISIONS",
     "Objective",
     "Recipe",
     "TrainedNetwork",
@@ -42,6 +44,7 @@ FORMER_MODULES = {
 }
 """Where classes that stored networks name are, and where they were in the first edition."""
 _VALIDATION_BATCH = 100
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Recipe:
         checks.not_negative(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         checks.choice("schedule", self.schedule, ("constant", "cosine"))
         checks.choice("algorithm", self.algorithm, ("adam", "sgd"))
-        checks.choice("precision", self.precision, ("float32", "mixed_bfloat16"))
+        checks.choice("precision", self.precision, PRECISIONS)
 
     @classmethod
     def of_epochs(cls, epochs: int, n_images: int, batch_size: int, **options) -> "Recipe":
@@ -304,7 +307,7 @@ class _Training:
         model, history = (checkpoint and checkpoint.load()) or (self._start(), {})
         n_done = len(history.get("loss", ()))
         measuring = self.objective.callbacks(model) if self.objective else []
-        own = [*measuring, _Curves(history), _ProgressBar(recipe.steps, n_done * recipe.report_every)]
+        own = [*measuring, _Curves(history), _ProgressBar(recipe, n_done * recipe.report_every)]
         if checkpoint is not None:
             own.append(_CheckpointWriter(checkpoint, history))
         size = model.input_shape[1]
@@ -314,16 +317,26 @@ class _Training:
         n_reports = recipe.steps // recipe.report_every
         if n_done < n_reports:
             _make_variables(model)
-            model.fit(
-                _MiniBatches(self.dataset.train, recipe, size, n_done),
-                epochs=n_reports,
-                initial_epoch=n_done,
-                steps_per_epoch=recipe.report_every,
-                validation_data=Batches(validation, model.input_shape[1:], n_validation, has_labels=True),
-                callbacks=[*own, *callbacks],
-                shuffle=False,
-                verbose=0,
-            )
+            batches = _MiniBatches(self.dataset.train, recipe, size, n_done)
+            checked = Batches(validation, model.input_shape[1:], n_validation, has_labels=True)
+            is_compiled = compiled.is_possible(self.dataset.train, size, [*measuring, *callbacks])
+            callbacks = [*own, *callbacks]
+            if is_compiled:
+                compiled.fit(
+                    model, self.dataset.train, batches.reports(),
+                    n_done=n_done, validation=checked, callbacks=callbacks,
+                )  # fmt: skip
+            else:
+                model.fit(
+                    batches,
+                    epochs=n_reports,
+                    initial_epoch=n_done,
+                    steps_per_epoch=recipe.report_every,
+                    validation_data=checked,
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,
+                )
         history["step"] = [recipe.report_every * (i + 1) for i in range(len(history["loss"]))]
         if recipe.precision != "float32":
             weights = model.get_weights()
@@ -390,8 +403,19 @@ class _MiniBatches(keras.utils.PyDataset):
         batch = self._split.take(self._rows[step])
         images = batch.floats(self._size)
         if self._recipe.is_augmented:
-            images = augmented(images, np.random.default_rng([self._recipe.seed, step]))
+            images = _augmented(images, *self._draws(step))
         return images, batch.labels
+
+    def _draws(self, step: int) -> np.ndarray:
+        return _draws(self._recipe.batch_size, self._size, np.random.default_rng([self._recipe.seed, step]))
+
+    def reports(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield rows (steps, n) and draws (steps, 3, n) of the steps up to each report that is to come."""
+        every = self._recipe.report_every
+        for first in range(self._first, len(self._rows), every):
+            steps = range(first, first + every)
+            draws = np.stack([self._draws(step) for step in steps]) if self._recipe.is_augmented else None
+            yield self._rows[first : first + every], draws
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -399,12 +423,21 @@ def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     What a shift uncovers is filled by reflection.
     """
+    return _augmented(images, *_draws(*images.shape[:2], rng))
+
+
+def _draws(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw for each of `n` images whether it is mirrored, and where its cut begins: int (3, n)."""
+    is_mirrored = rng.random(n) < 0.5
+    return np.concatenate([is_mirrored[None], rng.integers(0, 2 * (size // 8) + 1, (2, n))])
+
+
+def _augmented(images: np.ndarray, is_mirrored, down, right) -> np.ndarray:
     n, height, width, _ = images.shape
     reach = height // 8
-    mirrored = np.where(rng.random(n)[:, None, None, None] < 0.5, images[:, :, ::-1], images)
+    mirrored = np.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)
     padded = np.pad(mirrored, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
-    down, right = rng.integers(0, 2 * reach + 1, (2, n))
     return np.ascontiguousarray(windows[np.arange(n), down, right].transpose(0, 2, 3, 1))
 
 
@@ -482,14 +515,16 @@ class _Curves(keras.callbacks.Callback):
 class _ProgressBar(keras.callbacks.Callback):
     """One tidy bar over all steps."""
 
-    def __init__(self, n_steps: int, n_done: int):
+    def __init__(self, recipe: Recipe, n_done: int):
         super().__init__()
-        self._bar = progress.bar(total=n_steps, initial=n_done, desc="training", unit="step")
+        self._every = recipe.report_every
+        self._bar = progress.bar(total=recipe.steps, initial=n_done, desc="training", unit="step")
 
     def on_train_batch_end(self, batch, logs=None):
         self._bar.update()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._bar.update((epoch + 1) * self._every - self._bar.n)  # compiled steps are not told one by one
         self._bar.set_postfix({name: f"{value:.3f}" for name, value in (logs or {}).items()})
 
     def on_train_end(self, logs=None):

@@ -9,6 +9,8 @@ import numpy as np
 from .. import checks, datasets
 from ..datasets import ImageDataset, Split
 from ..networks.activations import predict
+from ..networks.builders import build
+from ..networks.pretraining import tiny_imagenet
 from ..networks.published import imagenet, imagenet_convolutions
 from ..networks.training import Recipe, TrainedNetwork, fit_for_package, fit_or_load
 from ..networks.weights import Weights, bundled
@@ -25,6 +27,7 @@ __all__ = [
     "options_for",
     "predicted_labels",
     "reduction",
+    "untuned",
 ]
 
 NETWORKS = ("alexnet", "vgg19")
@@ -37,7 +40,12 @@ LAYERS = {
 VARIANTS = {"alexnet": {"head": "flat", "padding": "same"}, "vgg19": {"head": "fc"}}
 """Paper B's: one dense layer on AlexNet's convolutions, the first of them padded; VGG19's own fc layers."""
 INPUT_SIZE = 224
-SOURCES = {"bundled": bundled, "imagenet": imagenet, "imagenet_convolutions": imagenet_convolutions}
+SOURCES = {
+    "bundled": bundled,
+    "tiny_imagenet": tiny_imagenet,
+    "imagenet": imagenet,
+    "imagenet_convolutions": imagenet_convolutions,
+}
 TOYWORLD = {"epochs": 15, "batch_size": 16, "learning_rate": 2e-4}
 """The notebooks' recipe at ``quick``; it takes minutes, so that those of seed 0 come with the package."""
 PACKAGED = {
@@ -48,7 +56,10 @@ PACKAGED = {
 }
 """Name of the file → architecture, scaling of the pixels, and whether it starts from bundled weights."""
 SCALINGS = ("as_trained", "zero_one")
-_SMALLER = {"bundled": "a quarter of the width at 64×64, pretrained on Tiny ImageNet"}
+_SMALLER = {
+    "bundled": "a quarter of the width at 64×64, pretrained on Tiny ImageNet",
+    "tiny_imagenet": "64×64, pretrained on Tiny ImageNet",
+}
 
 
 def fine_tune(
@@ -70,8 +81,8 @@ def fine_tune(
     architecture : {"alexnet", "vgg19"}
     dataset : ImageDataset
         Of colour images.
-    source : {"bundled", "imagenet", "imagenet_convolutions"}
-        Of the pretrained weights: a quarter of the width at 64×64, the full networks at 224×224, or
+    source : {"bundled", "tiny_imagenet", "imagenet", "imagenet_convolutions"}
+        Of the pretrained weights: a quarter of the width at 64×64, the full networks at 64×64 or 224×224, or
         AlexNet's convolutions alone, as quantised by others, at 224×224.
     scaling : {"as_trained", "zero_one"}
         What the convolutions get: pixels as the weights were trained with, or pixels in [0, 1] as in paper
@@ -100,6 +111,17 @@ def fine_tune(
     )
     options = options_for(weights, len(dataset.class_names), scaling)
     return fit_or_load(architecture, dataset, recipe, options=options, weights=_transferable(weights))
+
+
+def untuned(
+    architecture: str, n_classes: int, *, source: str, scaling: str = "as_trained", seed: int = 0
+) -> keras.Model:
+    """Return the network that :func:`fine_tune` begins with: pretrained, its head at random."""
+    weights = checks.choice("source", source, SOURCES)(architecture)
+    keras.utils.set_random_seed(seed)
+    model = build(architecture, **options_for(weights, n_classes, scaling))
+    _transferable(weights).put_into(model)
+    return model
 
 
 def fine_tune_for_package(name: str, folder: Path) -> TrainedNetwork:
