@@ -12,7 +12,7 @@ from .builders import build
 from .training import Recipe, fit_or_load
 from .weights import Weights, fold_batch_norm
 
-__all__ = ["FULL", "N_CLASSES", "STAGES", "WIDTH", "pretrain", "tiny_imagenet"]
+__all__ = ["FULL", "N_CLASSES", "STAGES", "WIDTH", "file_of", "pretrain", "tiny_imagenet"]
 
 WIDTH, N_CLASSES = 0.25, 200
 STAGES = {"alexnet": ((64, 30),), "vgg19": ((32, 20), (64, 6))}
@@ -58,7 +58,7 @@ def pretrain(architecture: str, folder: Path, *, is_full: bool = False) -> dict[
         )  # fmt: skip
         weights = Weights.of(network.model)
     folded = fold_batch_norm(network.model, options | {"input_size": size})
-    path = folder / _file_of(architecture, is_full)
+    path = folder / file_of(architecture, is_full)
     folded.save(path)
     accuracies = _accuracies(Weights.load(path), dataset)
     folded.without("fc8").save(path)
@@ -79,7 +79,7 @@ def tiny_imagenet(architecture: str) -> Weights:
     """
     if architecture not in FULL:
         raise ValueError(f"no weights of Tiny ImageNet for {architecture!r}: choose alexnet or vgg19")
-    name = _file_of(architecture, is_full=True)
+    name = file_of(architecture, is_full=True)
     advice = (
         f"Make it with: cnninte pretrain {architecture} --full --out DIR (minutes on a GPU, days "
         "without one), and put it into weights/ of the folder named by $CNNINTE_DATA."
@@ -87,7 +87,8 @@ def tiny_imagenet(architecture: str) -> Weights:
     return Weights.load(Source(name, (f"weights/{name}",), advice).fetch())
 
 
-def _file_of(architecture: str, is_full: bool) -> str:
+def file_of(architecture: str, is_full: bool) -> str:
+    """Return the name of the file that :func:`pretrain` writes."""
     return f"{architecture}_tiny_imagenet.npz" if is_full else f"{architecture}.npz"
 
 

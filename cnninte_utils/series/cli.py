@@ -177,14 +177,16 @@ def clean():
 
 @main.command()
 @click.argument("architecture", type=click.Choice(["alexnet", "vgg19"]))
+@click.option("--full", "is_full", is_flag=True, help="At full width; wants a GPU.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("weights"), show_default=True)
-def pretrain(architecture, out):
-    """Make the bundled weights of ARCHITECTURE again from Tiny ImageNet (an hour on two cores)."""
-    from ..networks.pretraining import pretrain as train
+def pretrain(architecture, is_full, out):
+    """Train ARCHITECTURE on Tiny ImageNet: the bundled weights again (an hour on two cores), or --full."""
+    from ..networks import pretraining
 
-    accuracies = train(architecture, out)
+    accuracies = pretraining.pretrain(architecture, out, is_full=is_full)
+    written = out / pretraining.file_of(architecture, is_full)
     click.echo(
-        f"{_relative(out / architecture)}.npz: test accuracy {accuracies['top1']:.1%}, "
+        f"{_relative(written)}: test accuracy {accuracies['top1']:.1%}, "
         f"{accuracies['top5']:.1%} among the first five"
     )
 

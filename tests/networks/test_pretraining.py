@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnninte_utils.artifacts import DataError
 from cnninte_utils.datasets import ImageDataset, Split
 from cnninte_utils.networks import pretraining
 from cnninte_utils.networks.weights import Weights, bundled
@@ -31,6 +32,21 @@ def test_weights_are_trained_folded_and_written_without_the_head(two_classes, tm
     assert set(written.arrays) == {f"conv{i}" for i in range(1, 6)}
     assert written.options["width"] == pretraining.WIDTH
     assert written.options["input_size"] == 64
+
+
+def test_full_networks_are_found_where_data_are_and_refused_where_they_are_not(
+    two_classes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pretraining, "FULL", {"alexnet": ((64, 1),)})
+    monkeypatch.setenv("CNNINTE_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="cnninte pretrain alexnet --full"):
+        pretraining.tiny_imagenet("alexnet")
+    pretraining.pretrain("alexnet", tmp_path / "weights", is_full=True)
+    found = pretraining.tiny_imagenet("alexnet")
+    assert found.options["width"] == 1
+    assert found.arrays["conv1"][0].shape == (11, 11, 3, 96)
+    with pytest.raises(ValueError, match="choose alexnet or vgg19"):
+        pretraining.tiny_imagenet("resnet")
 
 
 def test_pixel_statistics_are_numpys():

@@ -158,14 +158,16 @@ def test_pretrain_says_where_the_weights_are_and_how_good(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def train(architecture, folder):
-        asked.append((architecture, folder))
+    def train(architecture, folder, *, is_full):
+        asked.append((architecture, folder, is_full))
         return {"top1": 0.25, "top5": 0.5}
 
     monkeypatch.setattr(pretraining, "pretrain", train)
     result = call("pretrain", "vgg19", "--out", "there")
-    assert asked == [("vgg19", Path("there"))]
+    assert asked == [("vgg19", Path("there"), False)]
     assert result.stdout == "there/vgg19.npz: test accuracy 25.0%, 50.0% among the first five\n"
+    assert call("pretrain", "vgg19", "--full").stdout.startswith("weights/vgg19_tiny_imagenet.npz: test ")
+    assert asked[1] == ("vgg19", Path("weights"), True)
     assert "'alexnet', 'vgg19'" in call("pretrain", "resnet").stderr
 
 
