@@ -113,7 +113,7 @@ class Recipe:
 
     def optimizer(self) -> keras.optimizers.Optimizer:
         """Return the optimizer that the recipe wants."""
-        rate = self.learning_rate
+        rate = float(self.learning_rate)
         if self.schedule == "cosine":
             n_warmup = self.steps // 20
             rate = keras.optimizers.schedules.CosineDecay(

@@ -46,6 +46,16 @@ def test_the_start_is_the_pretrained_convolutions_with_the_papers_head(architect
     assert all(np.array_equal(after[n][0], weights.arrays[n][0]) for n in weights.arrays)
 
 
+@pytest.mark.parametrize("scaling", qdv.SCALINGS)
+def test_a_training_without_a_rate_ends_where_it_begins(tiny_world, scaling):
+    trained = qdv.fine_tune("alexnet", tiny_world, epochs=1, learning_rate=0, seed=3, scaling=scaling)
+    start = qdv.untuned("alexnet", 3, source="bundled", scaling=scaling, seed=3)
+    expected = Weights.of(trained.model).arrays
+    found = Weights.of(start).arrays
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[name][i], found[name][i]) for name in found for i in (0, 1))
+
+
 def test_pixels_in_zero_one_leave_out_the_standardisation_only():
     weights = bundled("alexnet")
     image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
@@ -91,7 +101,7 @@ def test_unknown_names_are_refused(tiny_world):
     with pytest.raises(ValueError, match="unknown architecture 'resnet': choose one of alexnet, vgg19"):
         qdv.fine_tune("resnet", tiny_world)
     with pytest.raises(
-        ValueError, match="unknown source 'web': choose one of bundled, imagenet, imagenet_conv"
+        ValueError, match="unknown source 'web': choose one of bundled, tiny_imagenet, imagenet"
     ):
         qdv.fine_tune("alexnet", tiny_world, source="web")
     with pytest.raises(ValueError, match="unknown scaling 'none': choose one of as_trained, zero_one"):
