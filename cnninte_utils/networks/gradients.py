@@ -102,10 +102,11 @@ def pull_back(function: Callable, x) -> tuple:
     return _on_backend(backends)(function, x)
 
 
-def compiled(function: Callable) -> Callable[..., np.ndarray]:
+def compiled(function: Callable, *, holds_arrays: bool = False) -> Callable[..., np.ndarray]:
     """Return a version for arrays of a function of tensors, one or several, that returns one.
 
-    TensorFlow and JAX compile it, and leave out what its result does not depend on.
+    TensorFlow and JAX compile it, and leave out what its result does not depend on. If it holds arrays, such
+    as the maps of a layer, JAX does not: XLA would compute with them while it compiles, for many minutes.
     """
 
     def tensorflow():
@@ -116,7 +117,7 @@ def compiled(function: Callable) -> Callable[..., np.ndarray]:
     def jax():
         import jax
 
-        return jax.jit(function)
+        return function if holds_arrays else jax.jit(function)
 
     run = _on_backend({"tensorflow": tensorflow, "jax": jax, "torch": lambda: function})()
     return lambda *arrays: ops.convert_to_numpy(run(*map(ops.convert_to_tensor, arrays)))

@@ -83,7 +83,11 @@ def time_row(minutes: dict[str, float]) -> str:
     if len(set(minutes.values())) == 1:
         return f"| **Time** | {_duration(minutes['quick'])} (2 cores) |"
     times = " · ".join(f"{preset} {_duration(minutes[preset])}" for preset in plan.PRESETS)
-    where = "2 cores; hours are guesses, those of paper for one GPU" if max(minutes.values()) > _LONG else "2 cores"
+    where = (
+        "2 cores; hours are guesses, those of paper for one GPU"
+        if max(minutes.values()) > _LONG
+        else "2 cores"
+    )
     return f"| **Time** | {times} ({where}) |"
 
 

@@ -141,7 +141,7 @@ def _projection(model, images, layer, rule, seed, lrn) -> Callable[[np.ndarray],
             signal = step(signal)
         return signal
 
-    project = compiled(descend)
+    project = compiled(descend, holds_arrays=True)
     return lambda units: project(_seeds(outputs[layer], units, seed))
 
 
