@@ -55,7 +55,8 @@ def test_tables_by_hand(tmp_path):
         tables.time_row({"quick": 0.2, "standard": 0.2, "paper": 0.2}) == "| **Time** | 0.2 min (2 cores) |"
     )
     assert tables.time_row({"quick": 1, "standard": 25, "paper": 1500}) == (
-        "| **Time** | quick 1 min · standard 25 min · paper 25 h (2 cores; hours are guesses, those of paper for one GPU) |"
+        "| **Time** | quick 1 min · standard 25 min · paper 25 h "
+        "(2 cores; hours are guesses, those of paper for one GPU) |"
     )
 
 
