@@ -19,7 +19,6 @@ STAGES = {"alexnet": ((64, 30),), "vgg19": ((32, 20), (64, 6))}
 """(pixels, epochs) one after the other; small images first, because VGG19 takes long to start."""
 FULL = {"alexnet": ((64, 60),), "vgg19": ((32, 20), (64, 40))}
 """The same at full width, which asks for a GPU."""
-_RATES = {WIDTH: 2e-3, 1.0: 1e-3}
 
 
 def pretrain(architecture: str, folder: Path, *, is_full: bool = False) -> dict[str, float]:
@@ -41,7 +40,9 @@ def pretrain(architecture: str, folder: Path, *, is_full: bool = False) -> dict[
     """
     dataset = datasets.load("tiny_imagenet")
     mean, std = (list(map(float, statistic)) for statistic in _pixel_statistics(dataset.train.images))
-    width, stages = (1.0, FULL) if is_full else (WIDTH, STAGES)
+    width, stages, rate, precision = (
+        (1.0, FULL, 1e-3, "mixed_bfloat16") if is_full else (WIDTH, STAGES, 2e-3, "float32")
+    )
     options = {"width": width, "head": "pooling", "mean": mean, "std": std}
     weights = None
     for size, epochs in stages[architecture]:
@@ -50,8 +51,8 @@ def pretrain(architecture: str, folder: Path, *, is_full: bool = False) -> dict[
             dataset,
             Recipe.of_epochs(
                 epochs, len(dataset.train), 128,
-                learning_rate=_RATES[width], schedule="cosine", weight_decay=0.05, is_augmented=True,
-                precision="mixed_bfloat16" if is_full else "float32",
+                learning_rate=rate, schedule="cosine", weight_decay=0.05, is_augmented=True,
+                precision=precision,
             ),
             options=options | {"input_size": size, "n_classes": N_CLASSES, "batch_norm": True},
             weights=weights,

@@ -17,7 +17,7 @@ import numpy as np
 from .. import checks, progress
 from ..artifacts import Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
-from . import compiled
+from . import accelerated
 from .activations import Batches
 from .builders import build
 from .lookup import images_at_once
@@ -319,10 +319,10 @@ class _Training:
             _make_variables(model)
             batches = _MiniBatches(self.dataset.train, recipe, size, n_done)
             checked = Batches(validation, model.input_shape[1:], n_validation, has_labels=True)
-            is_compiled = compiled.is_possible(self.dataset.train, size, [*measuring, *callbacks])
+            is_accelerated = accelerated.is_possible(self.dataset.train, size, [*measuring, *callbacks])
             callbacks = [*own, *callbacks]
-            if is_compiled:
-                compiled.fit(
+            if is_accelerated:
+                accelerated.fit(
                     model, self.dataset.train, batches.reports(),
                     n_done=n_done, validation=checked, callbacks=callbacks,
                 )  # fmt: skip
@@ -524,7 +524,7 @@ class _ProgressBar(keras.callbacks.Callback):
         self._bar.update()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._bar.update((epoch + 1) * self._every - self._bar.n)  # compiled steps are not told one by one
+        self._bar.update((epoch + 1) * self._every - self._bar.n)  # accelerated steps are not told one by one
         self._bar.set_postfix({name: f"{value:.3f}" for name, value in (logs or {}).items()})
 
     def on_train_end(self, logs=None):
