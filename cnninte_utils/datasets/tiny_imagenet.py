@@ -16,6 +16,7 @@ ARCHIVES = (
     "tiny_imagenet/tiny_imagenet_subset.tar.gz",
 )
 _ROOT = "tiny-imagenet-200"
+_ANNOTATIONS = "val/val_annotations.txt"
 _N_VALIDATION_PER_CLASS = 10
 SOURCE = Source(
     "Tiny ImageNet",
@@ -34,8 +35,8 @@ def load() -> ImageDataset:
     archive = SOURCE.fetch()
     wnids = tuple(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
     code = {wnid: i for i, wnid in enumerate(wnids)}
-    wnid_of = _table(archive, "val/val_annotations.txt")
-    words = _table(archive, "words.txt")
+    wnid_of = {name: row[0] for name, *row in _table(archive, _ANNOTATIONS)}
+    words = {wnid: row[0] for wnid, *row in _table(archive, "words.txt")}
 
     def label_of(name: str) -> tuple[str, int] | None:
         match PurePosixPath(name).parts:
@@ -61,10 +62,38 @@ def load() -> ImageDataset:
     return ImageDataset("tiny_imagenet", train, validation, test, names, provenance)
 
 
-def _table(archive: Path, name: str) -> dict[str, str]:
-    """Return the first two columns of a file of lines with tabs."""
+def boxes() -> np.ndarray:
+    """Return the bounding box of the object in each test image, in the order of ``load().test``.
+
+    Returns
+    -------
+    ndarray of shape (n, 4), int64
+        Its first column and row and its last ones, both in it, from 0 to 63.
+
+    Raises
+    ------
+    DataError
+        If an image has none, or its numbers are not those of a box.
+    """
+    archive = SOURCE.fetch()
+    rows = sorted(_table(archive, _ANNOTATIONS))
+    if not all(len(row) == 6 and all(edge.isdecimal() for edge in row[2:]) for row in rows):
+        raise DataError(f"{archive} has an image in {_ANNOTATIONS} without a box of four numbers")
+    found = np.array([row[2:] for row in rows], np.int64).reshape(-1, 4)
+    first, last = found[:, :2], found[:, 2:]
+    if (first > last).any() or (last >= SIZE).any():
+        raise DataError(f"{archive} has a box in {_ANNOTATIONS} that lies outside of its image")
+    wnids = np.array(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
+    labels = load().test.labels
+    if not np.array_equal(wnids[labels], [row[1] for row in rows]):
+        raise DataError(f"{archive} has other images than those in its {_ANNOTATIONS}")
+    return found
+
+
+def _table(archive: Path, name: str) -> list[list[str]]:
+    """Return the lines of a file of columns with tabs between."""
     rows = (line.split("\t") for line in read_text(archive, f"{_ROOT}/{name}").splitlines())
-    return {row[0]: row[1] for row in rows if len(row) > 1}
+    return [row for row in rows if len(row) > 1]
 
 
 def _check_complete(archive: Path, splits: dict, n_classes: int) -> None:

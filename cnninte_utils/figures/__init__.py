@@ -56,7 +56,8 @@ from .evaluation import (
     class_swap,
     every_method,
     heat_map,
-    inversions,
+    method_intervals,
+    picture_rows,
     similarity_matrix,
     two_rankings,
 )

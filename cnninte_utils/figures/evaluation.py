@@ -178,31 +178,53 @@ def two_rankings(
     return ax
 
 
-def inversions(
-    images: np.ndarray,
-    found: Mapping[str, np.ndarray],
-    errors: Mapping[str, np.ndarray],
-    *,
-    size: float = 1.8,
+def picture_rows(
+    rows: Mapping[str, np.ndarray], notes: Mapping[str, Sequence[str]], *, size: float = 1.8
 ) -> Figure:
-    """Draw images, and below each what layers take for it, with the share of the features that is missed.
+    """Draw pictures in columns, and what was made of each in rows below one another.
 
     Parameters
     ----------
-    images : float array of shape (n, height, width, 3), in [0, 1]
-    found : mapping of str to float array of the images' shape
-        Layer → images.
-    errors : mapping of str to float array of shape (n,)
+    rows : mapping of str to float array of shape (n, height, width, 1 or 3), in [0, 1]
+        What a row shows → its pictures.
+    notes : mapping of str to sequence of n str
+        What a row shows → what is written over each of its pictures.
     """
-    rows = {"picture": images, **found}
+    n = len(next(iter(rows.values())))
     figure, axes = plt.subplots(
-        len(rows), len(images), figsize=(size * len(images) + 0.6, (size + 0.22) * len(rows)),
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+        len(rows), n, figsize=(size * n + 0.6, (size + 0.22) * len(rows)), squeeze=False, layout="constrained"
+    )
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for k, (ax, picture) in enumerate(zip(line, pictures, strict=True)):
             show_image(ax, picture)
-            if name in errors:
-                ax.set_title(f"missed: {errors[name][k]:.1%}", fontsize=9, loc="center")
+            if name in notes:
+                ax.set_title(notes[name][k], fontsize=9, loc="center")
         line[0].set_ylabel(name, fontsize=11, weight="bold")
     return figure
+
+
+def method_intervals(
+    intervals: Mapping[str, tuple[float, float, float]], ax: Axes, *, baselines: Sequence[str] = ()
+) -> Axes:
+    """Draw a mean and its interval for each method, the best on top; baselines hollow, with a line down.
+
+    Parameters
+    ----------
+    intervals : mapping of str to (float, float, float)
+        Method → mean, low, high.
+    baselines : sequence of str
+        Those of them that know no network.
+    """
+    order = sorted(intervals, key=lambda name: intervals[name][0], reverse=True)
+    for row, name in enumerate(order):
+        mean, low, high = intervals[name]
+        is_baseline = name in baselines
+        color = "0.45" if is_baseline else CLASS_COLORS[0]
+        face = "white" if is_baseline else color
+        error = [[mean - low], [high - mean]]
+        ax.errorbar(mean, row, xerr=error, fmt="o", color=color, mfc=face, ms=6, capsize=3)
+        if is_baseline:
+            ax.axvline(mean, color=color, lw=0.8, ls=":")
+    ax.set_yticks(range(len(order)), order)
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    return ax

@@ -447,7 +447,7 @@ def tiny_imagenet_files(n_train=12, n_val=2):
             files[f"{root}/train/{wnid}/images/{wnid}_{i}.JPEG"] = jpeg(plain(60 * c + 5 * i, 64))
         for i in range(n_val):
             files[f"{root}/val/images/val_{9 * i + c}.JPEG"] = jpeg(plain(200 + 20 * c + 5 * i, 64))
-            annotations.append(f"val_{9 * i + c}.JPEG\t{wnid}\t0\t0\t9\t9")
+            annotations.append(f"val_{9 * i + c}.JPEG\t{wnid}\t{c}\t{10 * i}\t{9 + c}\t63")
     files[f"{root}/train/n01/images/n01_0.JPEG"] = jpeg(np.zeros((64, 64), np.uint8))
     files[f"{root}/val/val_annotations.txt"] = "\n".join(annotations).encode()
     return files
@@ -520,6 +520,45 @@ def test_truncated_tiny_imagenet_is_one_clear_error(data_folder, name):
     truncated(write_tiny_imagenet(data_folder, tiny_imagenet_files(), name))
     with pytest.raises(DataError, match=r"is damaged|is incomplete|has no tiny-imagenet"):
         datasets.load("tiny_imagenet")
+
+
+def test_boxes_lie_beside_the_test_images(data_folder):
+    """The i-th image of class c is of the grey 200 + 20 c + 5 i, and has the box (c, 10 i, 9 + c, 63)."""
+    write_tiny_imagenet(data_folder, tiny_imagenet_files())
+    test = datasets.load("tiny_imagenet").test
+    expected = []
+    for c, grey in zip(test.labels.tolist(), test.images[:, 16, 16, 0].tolist(), strict=True):
+        expected.append([c, 10 * ((grey - 200 - 20 * c) // 5), 9 + c, 63])
+    assert tiny_imagenet.boxes().tolist() == expected
+    assert len({tuple(box) for box in expected}) == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("n01\t0\t0\t9", "an image in val/val_annotations.txt without a box of four numbers"),
+        ("n01\t0\t0\tx\t9", "without a box of four numbers"),
+        ("n01\t0\t-1\t9\t9", "without a box of four numbers"),
+        ("n01\t0\t0\t64\t9", "a box in val/val_annotations.txt that lies outside of its image"),
+        ("n01\t9\t0\t8\t9", "lies outside of its image"),
+    ],
+)
+def test_wrong_boxes_are_one_clear_error(data_folder, row, message):
+    files = tiny_imagenet_files()
+    name = "tiny-imagenet-200/val/val_annotations.txt"
+    lines = files[name].decode().splitlines()
+    files[name] = "\n".join([f"val_0.JPEG\t{row}", *lines[1:]]).encode()
+    write_tiny_imagenet(data_folder, files)
+    with pytest.raises(DataError, match=message):
+        tiny_imagenet.boxes()
+
+
+def test_boxes_without_their_image_are_one_clear_error(data_folder):
+    files = tiny_imagenet_files()
+    files["tiny-imagenet-200/val/val_annotations.txt"] += b"\nval_77.JPEG\tn01\t0\t0\t9\t9"
+    write_tiny_imagenet(data_folder, files)
+    with pytest.raises(DataError, match="other images than those in its val/"):
+        tiny_imagenet.boxes()
 
 
 def test_damage_inside_a_zip_is_found_by_its_checksum(data_folder):
@@ -697,8 +736,17 @@ def test_real_tiny_imagenet(real_data):
         assert len(set(np.bincount(split.labels, minlength=200))) == 1
     pixels = data.train.images[::10].reshape(-1, 3)
     assert np.allclose(pixels.mean(axis=0) / 255, [0.480, 0.448, 0.398], atol=0.005)  # as commonly given
-    goldfish = data.test.images[data.test.labels == 0].astype(float).mean(axis=(0, 1, 2))
-    assert goldfish[0] > goldfish[1] > goldfish[2]
+    is_goldfish = data.test.labels == 0
+    goldfish = data.test.images[is_goldfish].astype(float)
+    red, green, blue = goldfish.mean(axis=(0, 1, 2))
+    assert red > green > blue
+    boxes = tiny_imagenet.boxes()
+    assert boxes.shape == (len(data.test), 4)
+    place = np.arange(64)
+    left, top, right, bottom = boxes[is_goldfish].T[:, :, None]
+    inside = ((top <= place) & (place <= bottom))[:, :, None] & ((left <= place) & (place <= right))[:, None]
+    redness = goldfish[..., 0] - goldfish[..., 2]
+    assert redness[inside].mean() > 1.5 * redness[~inside].mean()
 
 
 def test_real_parts_of_tiny_imagenet(real_data):

@@ -85,13 +85,27 @@ def test_rankings_have_the_best_on_top_and_a_line_for_each_method(ax):
     assert {"1  a", "1  b", "4  a", "left", "right"} <= {t.get_text() for t in ax.texts}
 
 
-def test_inversions_stand_below_their_pictures():
+def test_rows_of_pictures_stand_below_one_another_with_their_notes():
     images = np.random.default_rng(0).random((2, 8, 8, 3))
-    found = {"conv1": images / 2, "fc8": images / 4}
-    figure = figures.inversions(images, found, {"conv1": np.array([0.5, 0.25]), "fc8": np.zeros(2)})
-    assert titles(figure) == ["missed: 50.0%", "missed: 25.0%", "missed: 0.0%", "missed: 0.0%"]
-    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["picture", "conv1", "fc8"]
+    rows = {"picture": images, "conv1": images / 2, "mask": images[..., :1]}
+    figure = figures.picture_rows(rows, {"conv1": ["a half", "two"]})
+    assert titles(figure) == ["a half", "two"]
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["picture", "conv1", "mask"]
     np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), images[1] / 2)
+    plt.close("all")
+
+
+def test_methods_are_ranked_by_their_mean_with_intervals_and_hollow_baselines():
+    _, ax = plt.subplots()
+    found = {"one": (0.5, 0.4, 0.7), "centre": (0.9, 0.8, 0.95), "two": (0.6, 0.55, 0.65)}
+    figures.method_intervals(found, ax, baselines=["centre"])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["centre", "two", "one"]
+    marks = [bar.lines[0] for bar in ax.containers]
+    assert [mark.get_xdata()[0] for mark in marks] == [0.9, 0.6, 0.5]
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [True, False, False]
+    ends = ax.containers[2].lines[2][0].get_segments()[0][:, 0]
+    np.testing.assert_allclose(ends, [0.4, 0.7])
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the best on top
     plt.close("all")
 
 

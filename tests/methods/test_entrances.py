@@ -8,7 +8,7 @@ import pytest
 from toy_networks import pictures, with_noise
 
 from cnninte_utils.methods import card
-from cnninte_utils.methods.attribution import class_features, patterns, selectors
+from cnninte_utils.methods.attribution import class_features, extractors, patterns, selectors
 from cnninte_utils.networks import builders
 from cnninte_utils.networks.activations import predict
 
@@ -56,6 +56,8 @@ def methods(network):
             options = {"features": known}
         if name == "l2x":
             options = {"selector": selectors.fit(network, GOOD, n_selected=3, patches=4, epochs=1)}
+        if name == "agnostic_mask":
+            options = {"extractor": extractors.fit(network, GOOD, CLASSES, epochs=1)}
         found[path] = partial(getattr(importlib.import_module(module), name), network, **options)
     return found
 
