@@ -219,7 +219,7 @@ def _loss(area_weight: float):
 
 CARDS = (
     Card(
-        name="classifier-agnostic mask", function="attribution.extractors.agnostic_mask",
+        name="Classifier-agnostic mask", function="attribution.extractors.agnostic_mask",
         question="Without which pixels would any classifier of the task be at a loss?",
         access="gradient", output="not negative, one channel, in [0, 1]",
         passes="1 F of the extractor, after a fit to many images", trains=True, is_signed=False,
