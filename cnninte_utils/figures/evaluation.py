@@ -204,7 +204,7 @@ def picture_rows(
 
 
 def method_intervals(
-    intervals: Mapping[str, tuple[float, float, float]], ax: Axes, *, baselines: Sequence[str] = ()
+    intervals: Mapping[str, tuple[float, float, float]], ax: Axes, label: str, baselines: Sequence[str] = ()
 ) -> Axes:
     """Draw a mean and its interval for each method, the best on top; baselines hollow, with a line down.
 
@@ -212,6 +212,8 @@ def method_intervals(
     ----------
     intervals : mapping of str to (float, float, float)
         Method → mean, low, high.
+    label : str
+        What was measured.
     baselines : sequence of str
         Those of them that know no network.
     """
@@ -226,5 +228,5 @@ def method_intervals(
         if is_baseline:
             ax.axvline(mean, color=color, lw=0.8, ls=":")
     ax.set_yticks(range(len(order)), order)
-    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set(xlabel=label, ylim=(len(order) - 0.5, -0.5))
     return ax

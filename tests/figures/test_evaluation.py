@@ -98,7 +98,8 @@ def test_rows_of_pictures_stand_below_one_another_with_their_notes():
 def test_methods_are_ranked_by_their_mean_with_intervals_and_hollow_baselines():
     _, ax = plt.subplots()
     found = {"one": (0.5, 0.4, 0.7), "centre": (0.9, 0.8, 0.95), "two": (0.6, 0.55, 0.65)}
-    figures.method_intervals(found, ax, baselines=["centre"])
+    figures.method_intervals(found, ax, "share", ["centre"])
+    assert ax.get_xlabel() == "share"
     assert [t.get_text() for t in ax.get_yticklabels()] == ["centre", "two", "one"]
     marks = [bar.lines[0] for bar in ax.containers]
     assert [mark.get_xdata()[0] for mark in marks] == [0.9, 0.6, 0.5]

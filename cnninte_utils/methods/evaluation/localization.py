@@ -6,7 +6,7 @@ from scipy.stats import rankdata
 
 from ... import checks
 
-__all__ = ["centered", "edges", "heat", "mass", "own_share", "pixel_auc", "pointing"]
+__all__ = ["centered", "discs", "edges", "heat", "mass", "own_share", "pixel_auc", "pointing"]
 
 _REDUCTIONS = {
     "positive": lambda maps: np.maximum(maps.sum(axis=-1), 0),
@@ -138,6 +138,25 @@ def centered(n: int, size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
     """
     rows, columns = (np.exp(-(((np.arange(s) - (s - 1) / 2) / (spread * s)) ** 2) / 2) for s in size)
     return np.broadcast_to(np.outer(rows, columns), (n, *size)).copy()
+
+
+def discs(areas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return masks of so many pixels each, those nearest to the middle: what a mask must beat.
+
+    Parameters
+    ----------
+    areas : int array of shape (n,)
+        From 0 to all pixels.
+    size : (height, width)
+
+    Returns
+    -------
+    ndarray of shape (n, height, width), bool
+    """
+    rows, columns = (np.arange(s) - (s - 1) / 2 for s in size)
+    distance = np.add.outer(rows**2, columns**2)
+    order = distance.argsort(axis=None, kind="stable").argsort().reshape(size)
+    return order < np.asarray(areas)[:, None, None]
 
 
 def edges(images: np.ndarray) -> np.ndarray:

@@ -78,3 +78,16 @@ def test_bad_requests_are_refused():
         localization.mass(HEATS, MASKS.astype(float))
     with pytest.raises(ValueError, match="each mask must have pixels inside and outside"):
         localization.pixel_auc(HEATS, np.ones_like(MASKS))
+
+
+def test_discs_by_hand():
+    """Of 3×3 pixels: the middle, then its four neighbours, then the corners."""
+    found = localization.discs([0, 1, 5, 9], (3, 3))
+    assert found.astype(int).tolist() == [
+        [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+        [[0, 1, 0], [1, 1, 1], [0, 1, 0]],
+        [[1, 1, 1], [1, 1, 1], [1, 1, 1]],
+    ]
+    areas = np.arange(0, 96, 7)
+    assert localization.discs(areas, (8, 12)).sum(axis=(1, 2)).tolist() == areas.tolist()
