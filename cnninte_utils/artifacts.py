@@ -14,6 +14,7 @@ import socket
 import tarfile
 import tempfile
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ import platformdirs
 import pooch
 import psutil
 
+from . import checks
 from .progress import is_watched
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "read_json",
     "repair_advice",
     "sweep",
+    "sweep_cache",
     "temporary_prefix",
     "write_json",
 ]
@@ -70,20 +73,35 @@ def cache_dir() -> Path:
 
     ``$CNNINTE_CACHE`` if set, otherwise the platform's user cache folder.
     """
-    chosen = os.environ.get("CNNINTE_CACHE")
-    return Path(chosen).expanduser().resolve() if chosen else platformdirs.user_cache_path("cnninte")
+    return _named_by("CNNINTE_CACHE") or platformdirs.user_cache_path("cnninte")
 
 
 def data_dirs() -> list[Path]:
     """Return the folders searched for data sets, in order: ``$CNNINTE_DATA``, then the cache."""
-    chosen = os.environ.get("CNNINTE_DATA")
-    return ([Path(chosen).expanduser().resolve()] if chosen else []) + [cache_dir() / "data"]
+    chosen = _named_by("CNNINTE_DATA")
+    return ([chosen] if chosen else []) + [cache_dir() / "data"]
+
+
+def _named_by(variable: str) -> Path | None:
+    """Return the folder that a variable of the environment names, None if it is not set."""
+    chosen = os.environ.get(variable)
+    try:
+        return Path(chosen).expanduser().resolve() if chosen else None
+    except (OSError, RuntimeError, ValueError) as error:  # nobody's home, a link to itself
+        raise DataError(f"${variable} is {chosen!r}, which names no folder ({error})") from None
 
 
 def clear_cache() -> None:
     """Remove trained networks and other computed artifacts; downloaded data stay."""
     for path in sorted((cache_dir() / "artifacts").glob("*")):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    sweep_cache()
+
+
+def sweep_cache() -> None:
+    """Remove what processes of this machine that are gone have left half made in the cache."""
+    for name in ("artifacts", "folders", "data"):
+        sweep(cache_dir() / name)
 
 
 def file_digest(path: Path) -> str:
@@ -215,7 +233,7 @@ def read_json(path: Path, default: Any = None) -> Any:
     """Read JSON; what is absent, damaged or no file gives `default`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return default
 
 
@@ -246,7 +264,7 @@ class Artifact:
     def is_complete(self) -> bool:
         """Tell whether the file is there, as it was written."""
         recorded = read_json(self.manifest)
-        is_known = isinstance(recorded, dict) and recorded.keys() >= {"sha256", "notes"}
+        is_known = checks.has_form(recorded, {"sha256": str, "notes": object})
         return is_known and self.path.is_file() and recorded["sha256"] == file_digest(self.path)
 
     def get_or_make(self, load: Callable[[Path, Any], Any], make: Callable[[Path], tuple[Any, Any]]) -> Any:
@@ -258,7 +276,14 @@ class Artifact:
         """
         with lock(self.path):
             if self.is_complete():
-                return load(self.path, read_json(self.manifest)["notes"])
+                try:
+                    return load(self.path, read_json(self.manifest)["notes"])
+                except DAMAGES as error:
+                    said = f"{self.path} cannot be read ({error}), and is made again"
+                    warnings.warn(said, stacklevel=2)
+            for path in (self.path, self.manifest):
+                if path.is_dir():  # nothing of ours
+                    shutil.rmtree(path)
             with atomic_path(self.path) as temporary:
                 value, notes = make(temporary)
             record = {"sha256": file_digest(self.path), "notes": notes, "determinants": self.determinants}

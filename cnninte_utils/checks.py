@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["at_least", "choice", "finite", "images", "layers", "not_negative", "require", "units", "within"]
+__all__ = [
+    "at_least",
+    "choice",
+    "finite",
+    "has_form",
+    "images",
+    "layers",
+    "not_negative",
+    "require",
+    "units",
+    "within",
+]
 
 
 def require(is_valid: bool, name: str, value: object, allowed: str) -> None:
@@ -87,6 +98,30 @@ def _is_real(number: object) -> bool:
     return isinstance(number, Real) and not isinstance(number, bool)
 
 
+def has_form(value: object, form: Any) -> bool:
+    """Tell whether what was read, JSON or YAML, has a form.
+
+    Parameters
+    ----------
+    form : type, tuple of types, [form], or dict of str to form
+        A type, where a truth value is no number; a list whose items have the form; an object that has these
+        names, whatever else it has.
+
+    Examples
+    --------
+    >>> has_form({"id": "a", "seeds": [1, 2]}, {"id": str, "seeds": [int]})
+    True
+    >>> has_form({"id": "a", "seeds": [True]}, {"id": str, "seeds": [int]})
+    False
+    """
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(n in value and has_form(value[n], f) for n, f in form.items())
+    if isinstance(form, list):
+        return isinstance(value, list) and all(has_form(item, form[0]) for item in value)
+    kinds = form if isinstance(form, tuple) else (form,)
+    return bool in kinds if isinstance(value, bool) else isinstance(value, kinds)
+
+
 def finite(**arrays: np.ndarray) -> None:
     """Refuse NaN and infinity.
 
@@ -129,26 +164,31 @@ def layers(model, names: Sequence[str]) -> list:
     return [known[name] for name in names]
 
 
-def images(pixels: np.ndarray, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+def images(pixels: np.ndarray, shape: tuple[int | None, ...] | None = (None, None, None)) -> np.ndarray:
     """Return images as float32, sure that a network can be fed with them.
 
     Parameters
     ----------
     pixels : float array of shape (n, height, width, channels)
         In [0, 1].
-    shape : (height, width, channels), optional
-        What they should have; None for what may be any.
+    shape : (height, width, channels), or None
+        What they should have; a None in it, or in its place, for what may be any.
 
     Raises
     ------
     ValueError
         If they are whole numbers, not all in [0, 1], not finite, none, or of another shape.
     """
-    pixels = np.asarray(pixels)
+    try:
+        pixels = np.asarray(pixels)
+    except ValueError:
+        raise ValueError("images must be an array, got a list of arrays of different shapes") from None
     advice = "divide 0 … 255 by 255, or give a data set's Split, which is scaled and resized batch by batch"
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ValueError(f"images must be floats in [0, 1], got {pixels.dtype}: {advice}")
     if shape is not None and not _fits(pixels.shape[1:], shape):
+        if shape == (None, None, None):
+            raise ValueError(f"images must be (n, height, width, channels), got {pixels.shape}")
         raise ValueError(f"the model takes images of shape {tuple(shape)}, got {pixels.shape[1:]}")
     if not pixels.size:
         raise ValueError(f"there must be at least one image, got the shape {pixels.shape}")

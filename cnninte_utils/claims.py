@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from . import checks
 from .artifacts import lock, read_json, write_json
 from .measures import mean_sd
 from .runs import Run
@@ -191,6 +192,8 @@ def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | N
     ------
     KeyError
         If an id is not in the catalogue; nothing is written then.
+    ValueError
+        If a value is not of its claim's kind, a finite number or a truth value; nothing is written then.
     """
     unknown = set(measured) - set(catalogue())
     if unknown:
@@ -198,6 +201,8 @@ def report(measured: Mapping[str, Any], run: Run, reasons: Mapping[str, str] | N
     records = []
     for name, value in measured.items():
         claim, here = catalogue()[name], _plain(value)
+        if not _fits(claim, here):
+            raise ValueError(f"{name} is a claim of the kind {claim.kind}, which {here!r} is not")
         verdict, reason = judge(claim, here, dataset=run.dataset, reduced=run.reduced)
         reason = "; ".join(filter(None, [reason, (reasons or {}).get(name)]))
         records.append(
@@ -231,8 +236,22 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_finding(row: Any) -> bool:
-    is_record = isinstance(row, dict) and row.keys() == {field.name for field in fields(Finding)}
-    return is_record and row["id"] in catalogue() and row["verdict"] in VERDICTS and type(row["seed"]) is int
+    words = ("id", "verdict", "reason", "notebook", "dataset", "preset")
+    if not checks.has_form(row, dict.fromkeys(words, str) | {"seed": int}):
+        return False
+    is_record = row.keys() == {field.name for field in fields(Finding)} and row["verdict"] in VERDICTS
+    return is_record and row["id"] in catalogue() and _fits(catalogue()[row["id"]], row["here"])
+
+
+def _fits(claim: Claim, here: Any) -> bool:
+    """Tell whether a measurement is of the claim's kind; None is one that could not be made."""
+    if here is None or claim.kind == "exact":
+        return True
+    if claim.kind == "ordering":
+        return isinstance(here, bool)
+    number = here if isinstance(here, dict) else {"mean": here, "sd": 0.0, "n": 1}
+    forms = {"mean": (int, float), "sd": (int, float), "n": int}
+    return checks.has_form(number, forms) and all(math.isfinite(number[name]) for name in forms)
 
 
 def scoreboard(records: list[Finding]) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from . import checks
 
-__all__ = ["Run", "prefix", "project_dir"]
+__all__ = ["LARGEST_SEED", "Run", "prefix", "project_dir"]
 
-_LARGEST_SEED = 2**32 - 1  # of NumPy and Keras
+LARGEST_SEED = 2**32 - 1  # of NumPy and Keras
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Run:
     Raises
     ------
     ValueError
-        If the preset is no name of a folder, the data set no name, or the seed not from 0 to 2³² - 1.
+        If notebook or preset are no names of a file and a folder, the data set no name, or the seed not from
+        0 to 2³² - 1.
     """
 
     notebook: str
@@ -39,12 +40,15 @@ class Run:
     reduced: str = ""
 
     def __post_init__(self):
+        is_file = isinstance(self.notebook, str) and re.fullmatch(r"\w[\w.-]*", self.notebook)
+        checks.require(bool(is_file), "notebook", self.notebook, "a name of letters, digits, - and _")
+        checks.require(isinstance(self.reduced, str), "reduced", self.reduced, "words")
         is_folder = isinstance(self.preset, str) and re.fullmatch(r"[\w-][\w.-]*", self.preset)
         checks.require(bool(is_folder), "preset", self.preset, "a name of letters, digits, - and _")
         is_name = isinstance(self.dataset, str) and self.dataset
         checks.require(bool(is_name), "dataset", self.dataset, "the name of a data set")
         checks.at_least(0, seed=self.seed)
-        checks.require(self.seed <= _LARGEST_SEED, "seed", self.seed, f"0 to {_LARGEST_SEED:,}")
+        checks.require(self.seed <= LARGEST_SEED, "seed", self.seed, f"0 to {LARGEST_SEED:,}")
 
     @property
     def folder(self) -> Path:

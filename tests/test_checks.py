@@ -80,3 +80,34 @@ def test_numbers_outside_a_range_and_no_numbers_are_refused_by_name(number):
 
 def test_numbers_within_a_range_pass():
     checks.within(0, 1, width=1, share=np.float32(0.5))
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "fits"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (True, (int, bool), True),
+        (1, (int, float), True),
+        ([1, 2], [int], True),
+        ([], [int], True),
+        ([1, "a"], [int], False),
+        ((1, 2), [int], False),
+        ({"a": 1, "b": 2}, {"a": int}, True),
+        ({"b": 2}, {"a": int}, False),
+        ({"a": {"b": [[1]]}}, {"a": {"b": [[int]]}}, True),
+        ({"a": {"b": [1]}}, {"a": {"b": [[int]]}}, False),
+        (None, type(None), True),
+    ],
+)
+def test_forms(value, form, fits):
+    assert checks.has_form(value, form) is fits
+
+
+def test_images_are_of_four_axes_unless_any_will_do():
+    picture = np.zeros((4, 4, 3), np.float32)
+    with pytest.raises(ValueError, match=r"images must be \(n, height, width, channels\), got \(4, 4, 3\)"):
+        checks.images(picture)
+    assert checks.images(picture, None).shape == (4, 4, 3)
+    with pytest.raises(ValueError, match="got a list of arrays of different shapes"):
+        checks.images([np.zeros((2, 2, 3)), np.zeros((3, 3, 3))])

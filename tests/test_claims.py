@@ -195,3 +195,36 @@ def test_run_folder_without_the_variable_is_the_projects(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "series.yaml").write_text("[]")
     monkeypatch.chdir(tmp_path / "notebooks")
     assert ON_MNIST.folder == tmp_path / "runs" / "standard"
+
+
+@pytest.mark.parametrize(
+    ("id", "value"),
+    [(ACCURACY, float("inf")), (ACCURACY, "good"), (ACCURACY, {"mean": 0.9}), (ACCURACY, True), (ORDER, 0.5)],
+)
+def test_a_value_of_another_kind_is_refused_and_nothing_written(id, value):
+    with pytest.raises(ValueError, match=f"{id} is a claim of the kind"):
+        report({id: value}, ON_MNIST)
+    assert load(ON_MNIST.folder) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ["a"]},
+        {"id": {}},
+        {"here": {"sd": 1.0}},
+        {"here": {"mean": "a", "sd": "b", "n": "c"}},
+        {"dataset": None},
+        {"dataset": ["mnist"]},
+        {"preset": 5},
+        {"seed": True},
+        {"reason": None},
+    ],
+)
+def test_rows_of_another_form_are_left_out_with_a_warning(change):
+    report({ACCURACY: 0.9, ORDER: True}, ON_MNIST)
+    path = ON_MNIST.folder / "claims.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([rows[0] | change, rows[1]]))
+    with pytest.warns(UserWarning, match="1 of its entries are no claims of this version"):
+        assert [r.id for r in load(ON_MNIST.folder)] == [ORDER]

@@ -29,6 +29,7 @@ BAD = {
 TOO_LARGE = {
     "seed": 2**32, "n_train": 10**9, "path_images": 10**9, "n_groups": 10**9, "width": 50.0,
     "learning_rate": 50.0, "quantile": 2.0, "iou_threshold": 2.0, "tolerance": 2.0, "largest_overlap": 2.0,
+    "n_factors": 10**9, "n_lime": 10**9,
 }  # fmt: skip
 """What has a bound, wherever a notebook has a parameter of that name."""
 
@@ -41,11 +42,9 @@ VALID = {
     "tolerance": [0.0],  # nothing may be left
     "largest_overlap": [0.0],  # clouds that do not touch
     "slip_networks": [[]],  # none is trained once more
-    "large_layers": [[]],  # none is drawn large
     "strength": [0.0], "activation": [0.0], "spatial": [0.0],  # terms that are switched off
     "sample_seed": [0],  # a seed
     "refine_train": [0],  # all images
-    "projections": [[]],  # none but what the lesson always draws
 }  # fmt: skip
 """What looks bad and is meant."""
 

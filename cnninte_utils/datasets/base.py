@@ -28,6 +28,10 @@ class Split:
     labels: np.ndarray = field(repr=False)
 
     def __post_init__(self):
+        checks_of = (self.images, np.ndarray | ImageFiles), (self.labels, np.ndarray)
+        if not all(isinstance(value, kind) for value, kind in checks_of):
+            found = type(self.images).__name__, type(self.labels).__name__
+            raise ValueError(f"images and labels must be arrays, got {found[0]} and {found[1]}")
         if self.images.ndim != 4 or self.images.dtype not in (np.float32, np.uint8):
             raise ValueError(
                 f"images must be float32 or uint8 (n, height, width, channels), "
@@ -65,6 +69,7 @@ class Split:
 
     def batches(self, batch_size: int, size: int | None = None) -> Iterator[np.ndarray]:
         """Yield :meth:`floats` batch by batch, in order."""
+        checks.at_least(1, batch_size=batch_size)
         for start in range(0, len(self), batch_size):
             yield self.take(slice(start, start + batch_size)).floats(size)
 
@@ -76,6 +81,7 @@ class Split:
         ValueError
             If a class has fewer.
         """
+        checks.at_least(0, n=n)
         classes, counts = np.unique(self.labels, return_counts=True)
         if counts.min() < n:
             rarest = classes[counts.argmin()]
@@ -95,6 +101,13 @@ class ImageDataset:
     test: Split
     class_names: tuple[str, ...]
     provenance: str
+
+    def __post_init__(self):
+        for split in (self.train, self.validation, self.test):
+            if len(split) and split.labels.max() >= len(self.class_names):
+                raise ValueError(
+                    f"{self.name} has {len(self.class_names)} classes, got the label {split.labels.max()}"
+                )
 
     def with_train(self, n: int, seed: int = 0) -> "ImageDataset":
         """Return the data set with `n` training images, as many of each class; with all of them for 0.

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +18,7 @@ N_TRAIN, N_TEST = 50_000, 10_000
 BINARY, IMAGES = "cifar10/cifar-10-binary.tar.gz", "cifar10/cifar10_images.tar.gz"
 _N_VALIDATION_PER_CLASS = 500
 _RECORD = 1 + 3 * SIZE * SIZE
+_N_BATCHES = 6
 _MAX_BATCH_BYTES = 10_000 * _RECORD
 _ADVICE = (
     f"Put {BINARY} (from www.cs.toronto.edu/~kriz, about 170 MB; the server is slow, at times 50 kB/s) into "
@@ -98,7 +100,11 @@ def _read_jpeg(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _read_binary(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read records of one label byte and 3,072 pixel bytes, channel by channel."""
     parts: dict[str, list[bytes]] = {"train": [], "test": []}
-    for name, data in sorted(read_files(path, lambda name: name.endswith(".bin"), _MAX_BATCH_BYTES)):
+    found = read_files(path, lambda name: name.endswith(".bin"), _MAX_BATCH_BYTES)
+    batches = list(islice(found, _N_BATCHES + 1))
+    if len(batches) > _N_BATCHES:
+        raise DataError(f"{path} should have {_N_BATCHES} files of records, found more: fetch it again")
+    for name, data in sorted(batches):
         parts["test" if "test" in PurePosixPath(name).name else "train"].append(data)
     return _checked(path, {split: _records(path, b"".join(chunks)) for split, chunks in parts.items()})
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -166,12 +167,12 @@ def read_text(archive: Path, name: str) -> str:
 
 
 def read_labels(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
-    """Read the lines of a text file: a name of that form, a space and a label.
+    """Read the lines of a text file: a name of that form, not twice the same, a space and a label.
 
     Raises
     ------
     DataError
-        If the file is absent, or a line is not of this kind.
+        If the file is absent, a line is not of this kind, or a name comes twice.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -180,11 +181,15 @@ def read_labels(path: Path, form: re.Pattern) -> list[tuple[str, int]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         name, _, label = line.rpartition(" ")
-        if not form.fullmatch(name) or not label.isdecimal():
+        is_number = label.isascii() and label.isdecimal() and len(label) < 10
+        if not form.fullmatch(name) or not is_number:
             raise DataError(
                 f"{path}, line {number}: expected a name and a label, found {line!r}: {repair_advice(path)}"
             )
         rows.append((name, int(label)))
+    twice = [name for name, count in Counter(name for name, _ in rows).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has {twice[0]} more than once: {repair_advice(path)}")
     return rows
 
 

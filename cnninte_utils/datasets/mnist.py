@@ -55,8 +55,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise DataError(
                 f"{path} is not MNIST as Keras stores it: {name} should be uint8 {shape}, found {found}"
             )
-        if name.startswith("y") and array.max() > 9:
-            raise DataError(
-                f"{path} is not MNIST: {name} should have labels from 0 to 9, found {array.max()}"
-            )
+        labels = np.unique(array).tolist() if name.startswith("y") else list(range(10))
+        if labels != list(range(10)):
+            raise DataError(f"{path} is not MNIST: {name} should have the labels 0 to 9, found {labels}")
     return arrays

@@ -187,13 +187,15 @@ def _steps_of(layer: keras.Layer, inputs: tuple[str, ...]) -> list[Step]:
         if kind == "add" and len({tuple(x.shape) for x in layer.input}) > 1:
             raise ValueError(f"no rule backwards for {layer.name}, a sum of arrays of different shapes")
         return [Step(layer.name, kind, inputs, lambda x: layer(x, **_inference(layer)))]
-    activation = getattr(layer.activation, "__name__", str(layer.activation))
-    if activation not in ("linear", "relu"):
-        raise ValueError(f"no rule backwards for {layer.name}: its activation is {activation}, not ReLU")
+    is_relu = layer.activation is keras.activations.relu  # another function may have its name
+    if not is_relu and layer.activation is not keras.activations.linear:
+        name = getattr(layer.activation, "__name__", str(layer.activation))
+        raise ValueError(f"no rule backwards for {layer.name}: its activation is {name}, not Keras's ReLU")
     if isinstance(layer, keras.layers.Activation):
-        relu = activation == "relu"
-        return [Step(layer.name, "relu" if relu else "shape", inputs, ops.relu if relu else lambda x: x)]
-    if activation == "linear":
+        return [
+            Step(layer.name, "relu" if is_relu else "shape", inputs, ops.relu if is_relu else lambda x: x)
+        ]
+    if not is_relu:
         return [_linear_step(layer, layer.name, inputs)]
     before = f"{layer.name} before its ReLU"
     return [_linear_step(layer, before, inputs), Step(layer.name, "relu", (before,), ops.relu)]

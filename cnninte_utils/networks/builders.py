@@ -49,6 +49,7 @@ def mnist_cnn(input_shape: tuple[int, int, int] = (28, 28, 1), n_classes: int = 
     ----------
     Liu, Wang, Matwin 2018, "Interpretable Deep Convolutional Neural Networks via Meta-learning", Fig. 1.
     """
+    checks.at_least(1, n_classes=n_classes)
     layers = keras.layers
 
     def start() -> dict:
@@ -122,6 +123,8 @@ def alexnet(
     Krizhevsky, Sutskever, Hinton 2012. Zeiler, Fergus 2014, Section 4.1. Wang, Liu 2024, Section 3.
     """
     plan = checks.choice("variant", variant, ALEXNETS)
+    checks.choice("padding", padding, ("same", "valid"))
+    checks.at_least(1, first_kernel=first_kernel, first_stride=first_stride)
     image, x = image_input(input_size, mean, std)
     for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):
         kernel, stride = (first_kernel, first_stride) if step == 1 else (5 if step == 2 else 3, 1)

@@ -42,13 +42,12 @@ def vector_jacobian_product(
     Raises
     ------
     ValueError
-        If the images do not fit the model or are not in [0, 1], or there is not one cotangent for each.
+        If the images do not fit the model or are not in [0, 1], or the cotangents do not fit the outputs.
     """
     images = checks.images(images, model.input_shape[1:])
-    if len(cotangents) != len(images):
-        raise ValueError(
-            f"there must be one cotangent for each image, got {len(cotangents)} for {len(images)}"
-        )
+    expected = (len(images), *model.output_shape[1:])
+    if np.shape(cotangents) != expected:
+        raise ValueError(f"cotangents must have the outputs' shape {expected}, got {np.shape(cotangents)}")
     return outputs_and_gradients(model, images, cotangents)
 
 

@@ -33,6 +33,7 @@ def chosen_layers(model: keras.Model, names: Sequence[str] | None = None) -> lis
         If a layer is unknown, or by default if there is a model among the layers, whose convolutions would be
         passed over.
     """
+    refuse_unbuilt(model)
     if names is None:
         _refuse_models(model, model.layers)
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -46,14 +47,23 @@ def _refuse_models(model: keras.Model, layers: Sequence[keras.Layer]) -> None:
 
 
 def refuse_unbuilt(model: keras.Model) -> None:
-    """Refuse a Sequential that has no layers' outputs yet.
+    """Refuse what is no model, or one whose layers have no outputs that can be asked for.
 
     Raises
     ------
+    TypeError
+        If it is no model.
     ValueError
         With the model's name and what to do.
     """
-    if not model.built:
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"expected a keras.Model, got {type(model).__name__}")
+    is_sequential = isinstance(model, keras.Sequential)
+    if not is_sequential and not hasattr(model, "inputs"):
+        raise ValueError(
+            f"{model.name} is a class of its own: build it of layers, keras.Model(inputs, outputs)"
+        )
+    if is_sequential and not model.built:
         raise ValueError(f"{model.name} knows no image's shape yet: begin it with a keras.Input")
 
 
@@ -80,7 +90,9 @@ def feature_layers(model: keras.Model) -> list[str]:
         Layer names, one for each convolution: conv1 ... conv5, or relu_conv1 ... relu_conv5 for an AlexNet
         with batch normalisation.
     """
-    return [_feature_layer(model, layer).name for layer in model.layers if isinstance(layer, _CONVOLUTIONS)]
+    refuse_unbuilt(model)
+    network = keras.Model(model.inputs, model.outputs)  # a Sequential does not tell what takes what
+    return [_feature_layer(network, layer).name for layer in model.layers if isinstance(layer, _CONVOLUTIONS)]
 
 
 def _feature_layer(model: keras.Model, convolution: keras.Layer) -> keras.Layer:
@@ -119,7 +131,6 @@ def chain(model: keras.Model, layer: str) -> list[keras.Layer]:
     ValueError
         If there is no such layer, one of them has other inputs or is a model, or the model is not built.
     """
-    refuse_unbuilt(model)
     (last,) = chosen_layers(model, [layer])
     layers = model.layers[: model.layers.index(last) + 1]
     _refuse_models(model, layers)
@@ -141,6 +152,7 @@ def images_at_once(model: keras.Model, *, keeps_all: bool = False, n_bytes: int 
         what goes into a layer and what comes out.
     n_bytes : int
     """
+    refuse_unbuilt(model)
     sizes = sorted(_output_bytes(model))
     return max(1, n_bytes // max(1, sum(sizes if keeps_all else sizes[-2:])))
 

@@ -99,6 +99,7 @@ def image_input(input_size: int, mean, std) -> tuple[keras.KerasTensor, keras.Ke
     ValueError
         If only one of the two is given.
     """
+    checks.at_least(1, input_size=input_size)
     if (mean is None) != (std is None):
         raise ValueError(f"mean and std go together, got {mean} and {std}")
     image = keras.Input((input_size, input_size, 3), name="image")
@@ -139,6 +140,7 @@ def classified(x, head: str, n_classes: int, width: float) -> keras.KerasTensor:
     """
     layers = keras.layers
     checks.choice("head", head, HEADS)
+    checks.at_least(1, n_classes=n_classes)
     x = (
         layers.GlobalAveragePooling2D(name="pooling")(x)
         if head == "pooling"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import datasets
+from ..artifacts import DataError
 from ..datasets import ImageDataset
 from ..datasets.source import Source
 from .activations import predict
@@ -85,7 +86,11 @@ def tiny_imagenet(architecture: str) -> Weights:
         f"Make it with: cnninte pretrain {architecture} --full --out DIR (minutes on a GPU, days "
         "without one), and put it into weights/ of the folder named by $CNNINTE_DATA."
     )
-    return Weights.load(Source(name, (f"weights/{name}",), advice).fetch())
+    path = Source(name, (f"weights/{name}",), advice).fetch()
+    weights = Weights.load(path)
+    if weights.architecture != architecture:
+        raise DataError(f"{path} holds the weights of {weights.architecture}, not of {architecture}")
+    return weights
 
 
 def file_of(architecture: str, is_full: bool) -> str:

@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from .. import checks
 from .activations import predict
+from .lookup import refuse_unbuilt
 
 __all__ = [
     "OUTPUTS",
@@ -37,6 +38,7 @@ def logits(model: keras.Model) -> keras.Model:
     ValueError
         If the model has not one input and one output of shape (n, classes).
     """
+    refuse_unbuilt(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(f"{model.name} must take one array of images and put out (n, classes)")
     image, output = model.inputs[0], model.outputs[0]

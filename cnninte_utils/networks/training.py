@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from .. import checks, progress
-from ..artifacts import Artifact, atomic_path, read_json, write_json
+from ..artifacts import DAMAGES, Artifact, atomic_path, read_json, write_json
 from ..datasets import ImageDataset, Split
 from . import accelerated
 from .activations import Batches
@@ -88,11 +88,12 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self):
-        if min(self.steps, self.batch_size, self.report_every) < 1 or self.steps % self.report_every:
-            raise ValueError(
-                f"steps ({self.steps}), batch_size ({self.batch_size}) and report_every "
-                f"({self.report_every}) must be positive, and steps a multiple of report_every"
-            )
+        counts = {"steps": self.steps, "batch_size": self.batch_size, "report_every": self.report_every}
+        checks.at_least(1, **counts)
+        checks.at_least(0, seed=self.seed)
+        if self.steps % self.report_every:
+            raise ValueError(f"steps ({self.steps}) must be a multiple of report_every ({self.report_every})")
+        checks.choice("is_augmented", self.is_augmented, (False, True))
         checks.not_negative(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         checks.choice("schedule", self.schedule, ("constant", "cosine"))
         checks.choice("algorithm", self.algorithm, ("adam", "sgd"))
@@ -304,7 +305,8 @@ class _Training:
     def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
         """Fit, from the checkpoint on if there is one."""
         recipe = self.recipe
-        model, history = (checkpoint and checkpoint.load()) or (self._start(), {})
+        n_reports = recipe.steps // recipe.report_every
+        model, history = (checkpoint and checkpoint.load(n_reports)) or (self._start(), {})
         n_done = len(history.get("loss", ()))
         measuring = self.objective.callbacks(model) if self.objective else []
         own = [*measuring, _Curves(history), _ProgressBar(recipe, n_done * recipe.report_every)]
@@ -314,7 +316,6 @@ class _Training:
         validation = self.dataset.validation
         validation = validation.take(slice(None, None, max(1, len(validation) // _N_VALIDATION)))
         n_validation = min(_VALIDATION_BATCH, images_at_once(model))
-        n_reports = recipe.steps // recipe.report_every
         if n_done < n_reports:
             _make_variables(model)
             batches = _MiniBatches(self.dataset.train, recipe, size, n_done)
@@ -452,16 +453,24 @@ class _Checkpoint:
         self._stem = artifact.with_suffix("")
         self._curves = self._stem.with_suffix(".training.json")
 
-    def load(self) -> tuple[keras.Model, dict] | None:
-        """Return the model and its curves, or None if there is nothing to go on from."""
+    def load(self, n_reports: int) -> tuple[keras.Model, dict] | None:
+        """Return the model and its curves, of at most so many reports; None if there is nothing to go on."""
         history = read_json(self._curves)
-        is_known = isinstance(history, dict) and isinstance(history.get("loss"), list)
-        if not (is_known and self._model(history).is_file()):
+        curves = {"loss": [float], "random_states": [[int]]}
+        if not (checks.has_form(history, curves) and self._model(history).is_file()):
             return None
-        states = history.pop("random_states", [])
-        model = load_model(self._model(history))
-        for generator, state in zip(_random_generators(model), states, strict=False):
-            generator.state.assign(state)
+        states = history.pop("random_states")
+        is_even = all(
+            checks.has_form(c, [float]) and len(c) == len(history["loss"]) for c in history.values()
+        )
+        if not is_even or len(history["loss"]) > n_reports:
+            return None
+        try:
+            model = load_model(self._model(history))
+            for generator, state in zip(_random_generators(model), states, strict=True):
+                generator.state.assign(state)
+        except DAMAGES:  # cut short, or of another version: training begins anew
+            return None
         return model, history
 
     def save(self, model: keras.Model, history: dict) -> None:

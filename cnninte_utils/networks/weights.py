@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .. import checks
 from ..artifacts import DataError, array_digest, atomic_path, read_arrays
 
 __all__ = ["Weights", "bundled", "fold_batch_norm", "randomized"]
@@ -56,7 +57,7 @@ class Weights:
         Raises
         ------
         ValueError
-            If a layer is missing or has other shapes; the model is not altered then.
+            If a layer is missing or has other shapes, or a value is not finite; the model stays as it is.
         """
         layers = {layer.name: layer for layer in model.layers}
         for name, arrays in self.arrays.items():
@@ -64,6 +65,7 @@ class Weights:
             found = [array.shape for array in arrays]
             if expected != found:
                 raise ValueError(f"the weights of {name} have shapes {found}, {model.name} has {expected}")
+            checks.finite(**{f"{name}/{i}": array for i, array in enumerate(arrays)})
         for name, arrays in self.arrays.items():
             layers[name].set_weights(arrays)
         return sorted(set(Weights.of(model).arrays) - set(self.arrays))
@@ -74,12 +76,20 @@ class Weights:
         return Weights(self.architecture, self.options, kept)
 
     def save(self, path: Path) -> None:
-        """Write them as an ``.npz`` of float16 arrays, without pickles."""
-        flat = {
-            f"{name}/{i}": array.astype(np.float16)
-            for name, arrays in self.arrays.items()
-            for i, array in enumerate(arrays)
-        }
+        """Write them as an ``.npz`` of float16 arrays, without pickles.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, or too large for float16; nothing is written then.
+        """
+        with np.errstate(over="ignore"):
+            flat = {
+                f"{name}/{i}": array.astype(np.float16)
+                for name, arrays in self.arrays.items()
+                for i, array in enumerate(arrays)
+            }
+        checks.finite(**flat)
         head = json.dumps({"architecture": self.architecture, "options": self.options})
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, header=np.array(head), **flat)
@@ -97,7 +107,10 @@ class Weights:
         try:
             found = read_arrays(path)
             header = json.loads(str(found.pop("header")))
+            if not checks.has_form(header, {"architecture": str, "options": dict}):
+                raise ValueError(f"its header is {header!r}")
             for name, array in found.items():
+                checks.finite(**{name: array})
                 arrays.setdefault(name.rpartition("/")[0], []).append(array.astype(np.float32))
             return cls(header["architecture"], header["options"], arrays)
         except (DataError, ValueError, KeyError, TypeError) as error:

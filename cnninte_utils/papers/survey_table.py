@@ -194,7 +194,7 @@ def runs_on(explainer: Explainer, predict: Callable, images: np.ndarray, targets
     try:
         fitted = () if explainer.fit is None else (explainer.fit(predict),)
         maps = explainer.explain(predict, images, targets, *fitted)
-    except AttributeError:  # inputs, layers or weights, which no function has
+    except (AttributeError, TypeError):  # no keras.Model, or what only one has
         return False
     return bool(np.isfinite(maps).all())
 

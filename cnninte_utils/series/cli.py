@@ -15,9 +15,6 @@ from . import run as runner
 __all__ = ["main"]
 
 
-_OF_THE_DISK = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EROFS)
-
-
 class _Errors(click.Group):
     """Shows what a user can mend as one line, without a traceback."""
 
@@ -28,9 +25,10 @@ class _Errors(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
         except OSError as error:
-            if error.errno not in _OF_THE_DISK:
+            if error.errno == errno.EPIPE or not error.strerror:
                 raise
-            click.echo(f"Error: {error.strerror}: {error.filename or 'a file of the run'}", err=True)
+            where = error.filename or "a file of the run, or the working folder"
+            click.echo(f"Error: {error.strerror}: {where}", err=True)
             ctx.exit(2)
 
 
@@ -61,7 +59,7 @@ def list_notebooks():
 def run(notebooks, preset, overrides, seeds, jobs, scheduler, force, out):
     """Execute NOTEBOOKS (numbers or names; default: all) and write an index of what came out."""
     project = plan.project_dir()
-    folder = (out or project / "runs" / preset).resolve()
+    folder = _resolved(out or project / "runs" / preset)
     chosen = plan.select(plan.load_series(project), notebooks)
     tasks = plan.plan(chosen, preset, folder, overrides=dict(overrides), seeds=_integers(seeds))
     click.echo(f"running {len(tasks)} notebooks at {preset} → {_relative(folder)}")
@@ -149,7 +147,7 @@ def pages(folder, out):
     """Build index.html and a page for each notebook of the run in FOLDER, such as results/standard."""
     from .pages import write_pages
 
-    click.echo(f"open {_relative(write_pages(folder.resolve(), out and out.resolve()))}")
+    click.echo(f"open {_relative(write_pages(_resolved(folder), out and _resolved(out)))}")
 
 
 @main.command()
@@ -198,7 +196,7 @@ def refresh(notebooks):
     project = plan.project_dir()
     for notebook in plan.select(plan.load_series(project), notebooks):
         record = artifacts.read_json(project / "runs" / "quick" / "records" / f"{notebook.file}.json", {})
-        if record.get("status") != "done":
+        if not runner.is_record(record) or record["status"] != "done":
             raise plan.SeriesError(f"{notebook.file} has no finished run in runs/quick: run it first")
         with artifacts.atomic_path(notebook.path) as temporary:
             shutil.copy(project / "runs" / "quick" / notebook.path.name, temporary)
@@ -210,6 +208,13 @@ def _integers(text: str) -> list[int] | None:
         return [int(part) for part in text.split(",")] if text else None
     except ValueError:
         raise plan.SeriesError(f"--seeds is {text!r}: expected whole numbers with commas, as 0,1,2") from None
+
+
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (RuntimeError, ValueError) as error:  # a link to itself, a name with a zero byte
+        raise plan.SeriesError(f"{str(folder)!r} is no folder ({error})") from None
 
 
 def _default_jobs() -> int:

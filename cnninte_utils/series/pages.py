@@ -4,15 +4,17 @@ import ast
 import platform
 import re
 import shutil
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from .. import claims
+from .. import checks, claims
 from ..artifacts import DataError, atomic_path, file_digest, read_json
 from . import plan
+from .run import is_record
 
 __all__ = ["with_formulas", "write_pages"]
 
@@ -21,7 +23,12 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<display>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$(?!\d)", re.DOTALL
 )
-_NEEDED = {"name", "notebook", "title", "preset", "parameters", "status", "seconds", "output_sha256"}
+_SHOWN = {"title": str, "alt": str}
+_NOTEBOOK = {
+    "nbformat": int,
+    "metadata": dict,
+    "cells": [{"cell_type": str, "source": (str, list), "metadata": dict}],
+}
 
 
 def write_pages(folder: Path, out: Path | None = None) -> Path:
@@ -58,8 +65,10 @@ def write_pages(folder: Path, out: Path | None = None) -> Path:
         execution["figures"] = _figures(folder, execution)
         execution["cover"] = _cover(execution["figures"], covers.get(execution["notebook"], ""))
         execution["is_first_seed"] = seed == first_seed.setdefault(execution["notebook"], seed)
-        if (folder / f"{execution['name']}.ipynb").is_file():
-            _write_notebook_page(folder, out, execution)
+        path = folder / f"{execution['name']}.ipynb"
+        notebook = _read(path) if path.is_file() else None
+        if notebook is not None:
+            _write_notebook_page(notebook, out, execution)
     if not (out.exists() and out.samefile(folder)):
         _copy_shown(folder, out, executions)
     _write(out / "index.html", "index.html.j2", **_index_values(folder, executions))
@@ -69,17 +78,17 @@ def write_pages(folder: Path, out: Path | None = None) -> Path:
 def _recorded(folder: Path) -> list[dict[str, Any]]:
     """Return what the runner wrote about each execution."""
     records = map(read_json, sorted((folder / "records").glob("*.json")))
-    return [record for record in records if isinstance(record, dict) and record.keys() >= _NEEDED]
+    return [record for record in records if is_record(record)]
 
 
 def _found(folder: Path) -> list[dict[str, Any]]:
     """Return what executed notebooks tell about themselves, in the form of the runner's records."""
     titles = {n.file: n.title for n in plan.load_series(plan.project_dir())}
-    return [_told_by(path, titles) for path in sorted(folder.glob("*.ipynb"))]
+    notebooks = {path: _read(path) for path in sorted(folder.glob("*.ipynb"))}
+    return [_told_by(path, notebook, titles) for path, notebook in notebooks.items() if notebook is not None]
 
 
-def _told_by(path: Path, titles: dict[str, str]) -> dict[str, Any]:
-    notebook = _read(path)
+def _told_by(path: Path, notebook, titles: dict[str, str]) -> dict[str, Any]:
     name = path.stem.partition(".seed")[0]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     failed = [output for output in outputs if output.output_type == "error"]
@@ -138,10 +147,15 @@ def _figures(folder: Path, execution: dict) -> list[dict[str, str]]:
     """Return the figures that an execution saved."""
     pattern = f"{plan.figures_of(execution['notebook'], execution['parameters'])}.*.png"
     return [
-        {"path": f"figures/{path.name}"}
-        | read_json(path.with_suffix(".json"), {"title": path.stem, "alt": ""})
+        {"path": f"figures/{path.name}"} | _told_of(path)
         for path in sorted((folder / "figures").glob(pattern))
     ]
+
+
+def _told_of(figure: Path) -> dict[str, str]:
+    """Return the title and the alternative text of a figure, from the file beside it."""
+    found = read_json(figure.with_suffix(".json"))
+    return found if checks.has_form(found, _SHOWN) else {"title": figure.stem, "alt": ""}
 
 
 def _cover(figures: list[dict[str, str]], slug: str) -> dict[str, str] | None:
@@ -159,11 +173,10 @@ def _copy_shown(folder: Path, out: Path, executions: list[dict]) -> None:
             shutil.copy(folder / name, out / name)
 
 
-def _write_notebook_page(folder: Path, out: Path, execution: dict) -> None:
+def _write_notebook_page(notebook, out: Path, execution: dict) -> None:
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    notebook = _read(folder / f"{execution['name']}.ipynb")
     _describe_figures(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -178,22 +191,33 @@ def _write_notebook_page(folder: Path, out: Path, execution: dict) -> None:
 
 
 def with_formulas(markdown: str) -> str:
-    """Turn the LaTeX in Markdown into MathML, which browsers draw without a script; code stays as it is."""
+    """Turn the LaTeX in Markdown into MathML, which browsers draw without a script.
+
+    Code stays as it is, and so does what is no formula.
+    """
     from latex2mathml.converter import convert
 
     def drawn(match: re.Match) -> str:
         if match["code"]:
             return match["code"]
         latex, display = (match["display"], "block") if match["display"] else (match["inline"], "inline")
-        return convert(latex.strip().replace(r"\arg", r"\operatorname{arg}"), display=display)
+        try:
+            return convert(latex.strip().replace(r"\arg", r"\operatorname{arg}"), display=display)
+        except Exception:  # the library has two dozen kinds, and no common one
+            return match[0]
 
     return _FORMULA.sub(drawn, markdown)
 
 
 def _read(path: Path):
+    """Return an executed notebook; None, and a warning, if the file does not hold one."""
     import nbformat
 
-    return nbformat.read(path, as_version=4)
+    found = read_json(path)
+    if checks.has_form(found, _NOTEBOOK) and found["nbformat"] == 4 and nbformat.validator.isvalid(found):
+        return nbformat.read(path, as_version=4)
+    warnings.warn(f"{path} is no executed notebook, or not all of it, and gets no page", stacklevel=2)
+    return None
 
 
 def _describe_figures(notebook) -> None:

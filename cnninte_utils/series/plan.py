@@ -3,14 +3,14 @@
 import ast
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .. import runs
-from ..artifacts import DataError, atomic_path
+from .. import checks, runs
+from ..artifacts import DataError, atomic_path, read_json
 
 __all__ = [
     "PRESETS",
@@ -29,6 +29,14 @@ __all__ = [
 ]
 
 PRESETS = ("quick", "standard", "paper")
+_KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+_ENTRY = {
+    "file": str,
+    "title": str,
+    "paper": str,
+    "needs": [str],
+    "minutes": dict.fromkeys(PRESETS, (int, float)),
+}
 
 
 class SeriesError(DataError):
@@ -94,11 +102,28 @@ def project_dir() -> Path:
 def load_series(project: Path) -> list[Notebook]:
     """Read ``notebooks/series.yaml``."""
     folder = project / "notebooks"
-    rows = yaml.safe_load((folder / "series.yaml").read_text(encoding="utf-8"))
+    rows = _yaml(folder / "series.yaml", [_ENTRY])
+    known = {field.name for field in fields(Notebook)}
+    for row in rows:
+        if row.keys() - known:
+            raise SeriesError(
+                f"{folder / 'series.yaml'}: {row['file']} has the unknown {min(row.keys() - known)!r}"
+            )
     return [
         Notebook(**row | {"needs": tuple(row["needs"]), "path": folder / f"{row['file']}.ipynb"})
         for row in rows
     ]
+
+
+def _yaml(path: Path, form: Any) -> Any:
+    """Read a file of the project, sure of its form."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SeriesError(f"{path} cannot be read ({' '.join(str(error).split())}): restore it") from None
+    if not checks.has_form(found, form):
+        raise SeriesError(f"{path} has not the form that it should have: restore it")
+    return found
 
 
 def select(series: list[Notebook], names: Iterable[str]) -> list[Notebook]:
@@ -163,38 +188,63 @@ def figures_of(notebook: str, parameters: dict[str, Any]) -> str:
 
 
 def declared_parameters(path: Path) -> dict[str, Parameter]:
-    """Read a notebook's parameter cell, by papermill's rules."""
+    """Read a notebook's parameter cell, by papermill's rules.
+
+    Raises
+    ------
+    SeriesError
+        If the file holds no notebook, or a parameter is not written out.
+    """
     from papermill import inspect_notebook
 
-    return {
-        name: Parameter(p["inferred_type_name"], ast.literal_eval(p["default"]), p["help"])
-        for name, p in inspect_notebook(str(path)).items()
-    }
+    _source(path)
+    try:
+        return {
+            name: Parameter(p["inferred_type_name"], ast.literal_eval(p["default"]), p["help"])
+            for name, p in inspect_notebook(str(path)).items()
+        }
+    except (ValueError, SyntaxError) as error:
+        raise SeriesError(f"a parameter of {path} is not written out as a value ({error})") from None
+
+
+def _source(path: Path) -> dict[str, Any]:
+    """Return a notebook of the series as JSON, sure of its form."""
+    found = read_json(path)
+    if not checks.has_form(found, {"cells": [{"cell_type": str, "source": (str, list), "metadata": dict}]}):
+        raise SeriesError(f"{path} is absent, or no notebook: restore it")
+    return found
 
 
 def _preset_values(notebook: Notebook, preset: str) -> dict[str, Any]:
-    path = notebook.path.parent / "presets" / f"{preset}.yaml"
     if preset == "quick":
         return {}
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(notebook.file) or {}
+    values = _yaml(notebook.path.parent / "presets" / f"{preset}.yaml", dict).get(notebook.file) or {}
+    if not isinstance(values, dict):
+        raise SeriesError(f"preset {preset} gives {notebook.file} no parameters, but {values!r}")
+    return values
 
 
 def _parsed(name: str, text: str, declared: str) -> Any:
     """Read `text` as a value of the declared type."""
-    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str, "list": list, "None": type(None)}
     value = text if declared == "str" else _literal(text)
-    for kind in declared.split("|"):
-        python_type = kinds.get(kind.strip().split("[")[0])
-        is_bool_as_number = isinstance(value, bool) and python_type in (int, kinds["float"])
-        if python_type and isinstance(value, python_type) and not is_bool_as_number:
-            return float(value) if kind.strip() == "float" else value
+    for kind in map(str.strip, declared.split("|")):
+        if checks.has_form(value, _form(kind)):
+            return float(value) if kind == "float" else value
     raise SeriesError(f"parameter {name} is {text!r}: its type is {declared}")
+
+
+def _form(kind: str) -> Any:
+    """Return what a declared type asks of a value: "list[int]" is a list of whole numbers."""
+    outer, _, inner = kind.partition("[")
+    if outer == "list":
+        return [_form(inner.removesuffix("]"))] if inner else list
+    return _KINDS.get(outer, ())
 
 
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval({"true": "True", "false": "False", "null": "None"}.get(text, text))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -224,13 +274,19 @@ def plan(
         has_seeds = seeds and "seed" in declared[notebook.file]
         for seed in seeds if has_seeds else [None]:
             extra = {} if seed is None else {"seed": seed}
+            _check_seed((values | extra).get("seed", 0))
             tasks.append(Task(notebook, preset, values | extra, out, seed))
     return tasks
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed <= runs.LARGEST_SEED:
+        raise SeriesError(f"seed is {seed}: expected a whole number from 0 to {runs.LARGEST_SEED:,}")
+
+
 def learner_copy(source: Path, target: Path) -> None:
     """Write a notebook without its solutions and outputs; answer cells and their checks stay."""
-    notebook = json.loads(source.read_text(encoding="utf-8"))
+    notebook = _source(source)
     cells = [c for c in notebook["cells"] if "solution" not in c["metadata"].get("tags", [])]
     for cell in cells:
         if cell["cell_type"] == "code":

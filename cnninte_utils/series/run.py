@@ -18,12 +18,12 @@ from typing import Any
 
 import filelock
 
-from .. import claims
-from ..artifacts import cache_dir, file_digest, key, lock, read_json, sweep, write_json
+from .. import checks, claims
+from ..artifacts import file_digest, key, lock, read_json, sweep, sweep_cache, write_json
 from .plan import SeriesError, Task, figures_of
 from .sources import imported_files
 
-__all__ = ["Execution", "Superseded", "execute", "run"]
+__all__ = ["Execution", "Superseded", "execute", "is_record", "run"]
 
 
 _PATIENCE = 8  # seconds that a scheduler has to answer
@@ -59,6 +59,16 @@ class Execution:
     """Ids of what it claimed."""
     threads: dict[str, Any] | None = None
     """What decides how many threads computed it, on which the last digits depend; as :func:`_threads`."""
+
+
+_RECORD = dict.fromkeys(
+    ("name", "notebook", "title", "preset", "key", "status", "output_sha256", "failing_source", "error"), str
+) | {
+    "parameters": dict,
+    "seconds": (int, float),
+    "failing_cell": (int, type(None)),
+    "claims": [str],
+}
 
 
 class Superseded(Exception):
@@ -99,7 +109,9 @@ def run(
     from distributed import as_completed
 
     out = tasks[0].out
-    sweep(cache_dir() / "artifacts")
+    sweep_cache()
+    for folder in (out, out / "figures", out / "records"):
+        sweep(folder)
     with _only_run_in(out) as token, _client(jobs, scheduler) as client:
         futures: dict[str, Any] = {}
         for task in sorted(tasks, key=lambda t: t.notebook.last):
@@ -119,8 +131,10 @@ def run(
             )
         try:
             finished = as_completed(futures.values(), with_results=True)
-            for number, (_, (record, was_cached)) in enumerate(finished, start=1):
-                tell(f"[{number}/{len(tasks)}] {_progress(record, was_cached, out)}")
+            for number, (_, result) in enumerate(finished, start=1):
+                if isinstance(result, BaseException):  # its future was cancelled
+                    raise SeriesError("the scheduler or its workers are gone: the same command goes on")
+                tell(f"[{number}/{len(tasks)}] {_progress(*result, out)}")
         except KeyboardInterrupt:
             _token_file(out).unlink(missing_ok=True)  # stops the children, wherever they run
             client.cancel(list(futures.values()))
@@ -176,11 +190,16 @@ def execute(
     return record, False
 
 
+def is_record(value: Any) -> bool:
+    """Tell whether what was read has the form of an :class:`Execution`."""
+    return checks.has_form(value, _RECORD) and isinstance(value.get("threads"), dict | None)
+
+
 def _recorded(task: Task) -> Execution | None:
     """Return the record of an earlier execution, None if there is none that this version wrote."""
     found = read_json(task.record)
     known = {field.name for field in fields(Execution)}
-    if not isinstance(found, dict) or not known - {"threads"} <= found.keys() <= known:
+    if not is_record(found) or not known - {"threads"} <= found.keys() <= known:
         return None
     return Execution(**found | {"claims": tuple(found["claims"])})
 
@@ -374,7 +393,7 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Any]:
     if scheduler:
         try:
             client = Client(scheduler, timeout=_PATIENCE)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, MemoryError) as error:  # the last from a web server's answer
             raise SeriesError(
                 f"no Dask scheduler answers at {scheduler!r}: expected an address such as tcp://host:8786 "
                 f"({type(error).__name__})"

@@ -112,6 +112,13 @@ def test_mnist_with_other_arrays_is_refused(data_folder, change):
         datasets.load("mnist")
 
 
+@pytest.mark.parametrize("labels", [np.zeros(60_000, np.uint8), np.arange(60_000, dtype=np.uint8) % 9])
+def test_mnist_without_all_ten_digits_is_refused(data_folder, labels):
+    write_mnist(data_folder, y_train=labels)
+    with pytest.raises(DataError, match=r"y_train should have the labels 0 to 9, found \[0"):
+        datasets.load("mnist")
+
+
 def change_zip(path, place, value):
     """Write a number into the local header of a zip's first member, and into the directory."""
     content = bytearray(path.read_bytes())
@@ -177,7 +184,7 @@ def test_labels_that_are_no_digits_are_refused(data_folder):
     labels = np.zeros(60_000, np.uint8)
     labels[59_999] = 77
     write_mnist(data_folder, y_train=labels)
-    with pytest.raises(DataError, match="y_train should have labels from 0 to 9, found 77"):
+    with pytest.raises(DataError, match=r"y_train should have the labels 0 to 9, found \[0, 77\]"):
         datasets.load("mnist")
 
 
@@ -324,6 +331,24 @@ def test_binary_and_jpeg_cifar10_are_the_same_images_with_the_same_labels(small_
         learned = sorted(contents(data.train) + contents(data.validation))
         assert learned == sorted((c, g) for (s, c, _), g in greys.items() if s == "train")
         assert np.bincount(data.validation.labels).tolist() == [1] * 10
+
+
+def test_no_more_records_are_read_than_cifar10_has(small_cifar10):
+    folder, greys = small_cifar10
+    more = {f"cifar-10-batches-bin/data_batch_{i}.bin": b"" for i in range(3, 8)}
+    write_tar(folder / cifar10.BINARY, cifar10_binary(greys) | more)
+    with pytest.raises(DataError, match="should have 6 files of records, found more"):
+        datasets.load("cifar10")
+
+
+def test_labels_beyond_the_classes_are_refused():
+    split = Split(np.zeros((2, 4, 4, 1), np.float32), np.array([0, 5]))
+    with pytest.raises(ValueError, match="few has 2 classes, got the label 5"):
+        datasets.ImageDataset("few", split, split, split, ("a", "b"), "made up")
+    with pytest.raises(ValueError, match="images and labels must be arrays, got list and ndarray"):
+        Split([[1.0]], np.zeros(1, int))
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        next(split.batches(-1))
 
 
 def test_binary_cifar10_is_stored_channel_by_channel(small_cifar10):

@@ -205,6 +205,10 @@ def rewrite(name, old, new):
         (rewrite("categories.txt", "/y/yard 3", "/y/yard 4"), "number its categories from 0 in order"),
         (rewrite("categories.txt", "/a/abbey", "/a/../x"), r"categories\.txt, line 1: expected a name"),
         (rewrite("categories.txt", "/y/yard 3\n", ""), "of all 3 scenes and of no other"),
+        (rewrite("val.txt", "00000002.jpg", "00000001.jpg"), r"has val/00000001\.jpg more than once"),
+        (rewrite("train.txt", "abbey/00000002.jpg", "abbey/00000001.jpg"), "00000001.jpg more than once"),
+        (rewrite("categories.txt", "/a/abbey 0", f"/a/abbey {'9' * 5_000}"), r"txt, line 1: expected a name"),
+        (rewrite("categories.txt", "/a/abbey 0", "/a/abbey ٠"), r"categories\.txt, line 1: expected a name"),
     ],
 )  # fmt: skip
 def test_wrong_folder_is_one_clear_error(folder, change, message):

@@ -168,6 +168,8 @@ def rewrite(name, old, new):
         (rewrite("places365_val.txt", "Places365_val_00000001", "../../x"), "line 1: expected a name"),
         (rewrite("places365_val.txt", ".jpg 3", ".jpg 2"), "all 4 categories and of no other, found 3"),
         (rewrite("places365_val.txt", "01.jpg 0", "01.jpg -1"), "line 1: expected a name and a label"),
+        (rewrite("places365_val.txt", "02.jpg", "01.jpg"), r"has Places365_val_00000001\.jpg more than once"),
+        (rewrite("categories_places365.txt", "/z/zen_garden", "/a/airfield"), "airfield more than once"),
     ],
 )
 def test_wrong_folder_is_one_clear_error(folder, change, message):

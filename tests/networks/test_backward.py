@@ -223,6 +223,16 @@ def test_box_and_first_layer():
     np.testing.assert_allclose(np.asarray(high)[0, 5, 5], (1 - mean) / std, rtol=1e-5)
 
 
+def relu(x):
+    """Another function of the name of Keras's."""
+    return ops.tanh(x)
+
+
+def linear(x):
+    """Another function of the name of Keras's."""
+    return x * x
+
+
 def _one(layer, shape=(4, 4, 2)):
     image = keras.Input(shape)
     return keras.Model(image, layer(image))
@@ -244,6 +254,11 @@ def _used_twice():
         (lambda: _one(layers.DepthwiseConv2D(1, name="odd")), "odd, a DepthwiseConv2D"),
         (lambda: _one(layers.Conv2D(2, 1, activation="tanh", name="odd")), "odd: its activation is tanh"),
         (lambda: _one(layers.Activation("sigmoid", name="odd")), "odd: its activation is sigmoid"),
+        (
+            lambda: _one(layers.Conv2D(2, 1, activation=relu, name="odd")),
+            "odd: its activation is relu, not Keras's",
+        ),
+        (lambda: _one(layers.Activation(linear, name="odd")), "odd: its activation is linear, not Keras's"),
         (lambda: _one(builders.mnist_cnn((4, 4, 2))), "mnist_cnn, a Functional"),
         (_used_twice, "uses twice, or what it takes, more than once"),
     ],

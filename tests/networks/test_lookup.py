@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from cnninte_utils.networks import builders
-from cnninte_utils.networks.activations import activations
+from cnninte_utils.methods import attribution
+from cnninte_utils.methods.units import deconvnet
+from cnninte_utils.networks import builders, lookup, targets
+from cnninte_utils.networks.activations import activations, predict
 from cnninte_utils.networks.lookup import ReceptiveField, receptive_field
 
 
@@ -94,3 +96,48 @@ def test_branches_are_refused():
     model = keras.Model(image, keras.layers.Add(name="sum")([one, other]))
     with pytest.raises(ValueError, match="not a chain up to sum"):
         receptive_field(model, "sum")
+
+
+class OwnModel(keras.Model):
+    """Of no layers that can be asked for."""
+
+    def call(self, x):
+        return x
+
+
+UNFIT = {
+    "none": (None, "expected a keras.Model, got NoneType"),
+    "word": ("alexnet", "expected a keras.Model, got str"),
+    "unbuilt": (keras.Sequential([keras.layers.Conv2D(2, 3)], name="s"), "s knows no image's shape yet"),
+    "own": (OwnModel(name="mine"), r"mine is a class of its own: build it of layers"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_what_is_no_network_of_layers_is_refused_at_every_entrance(kind):
+    model, message = UNFIT[kind]
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    entrances = (
+        lambda: lookup.feature_layers(model),
+        lambda: lookup.images_at_once(model),
+        lambda: lookup.chosen_layers(model, ["conv"]),
+        lambda: lookup.receptive_field(model, "conv"),
+        lambda: targets.logits(model),
+        lambda: predict(model, images),
+        lambda: attribution.gradient(model, images, [0]),
+        lambda: deconvnet.reconstruct(model, images[0], "conv"),
+    )
+    for entrance in entrances:
+        with pytest.raises((TypeError, ValueError), match=message):
+            entrance()
+
+
+def test_feature_layers_of_a_sequential_are_those_of_the_same_functional_model():
+    steps = [
+        keras.Input((12, 12, 3)),
+        keras.layers.Conv2D(2, 3, name="a"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(name="on"),
+        keras.layers.Conv2D(2, 3, activation="relu", name="b"),
+    ]
+    assert lookup.feature_layers(keras.Sequential(steps)) == ["on", "b"]

@@ -47,6 +47,9 @@ def test_full_networks_are_found_where_data_are_and_refused_where_they_are_not(
     assert found.arrays["conv1"][0].shape == (11, 11, 3, 96)
     with pytest.raises(ValueError, match="choose alexnet or vgg19"):
         pretraining.tiny_imagenet("resnet")
+    Weights("vgg19", found.options, found.arrays).save(tmp_path / "weights/alexnet_tiny_imagenet.npz")
+    with pytest.raises(DataError, match="holds the weights of vgg19, not of alexnet"):
+        pretraining.tiny_imagenet("alexnet")
 
 
 def test_pixel_statistics_are_numpys():

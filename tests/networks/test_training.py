@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import keras
@@ -84,16 +85,36 @@ def test_every_image_comes_once_before_any_comes_again(digits):
         assert len(np.unique(half, axis=0)) == 40
 
 
+class Unseen:
+    """A split that nobody may look into."""
+
+    def __len__(self):
+        return 0
+
+    def __getattr__(self, name):
+        pytest.fail(f"{name} of the test split was asked for")
+
+
 def test_test_images_are_never_seen(digits):
     poisoned = datasets.ImageDataset(
-        "p", digits.train, digits.validation, None, digits.class_names, "no test split"
+        "p", digits.train, digits.validation, Unseen(), digits.class_names, "no test split"
     )
     fitted_weights(poisoned, SHORT)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"steps": 10, "report_every": 4}])
-def test_impossible_recipe_is_refused(wrong):
-    with pytest.raises(ValueError, match="must be positive, and steps a multiple"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 2.5}, "batch_size must be at least 1"),
+        ({"steps": 10, "report_every": 4}, r"steps \(10\) must be a multiple of report_every \(4\)"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"is_augmented": "no"}, "unknown is_augmented 'no'"),
+    ],
+)
+def test_impossible_recipe_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         Recipe(**wrong)
 
 
@@ -279,16 +300,67 @@ def test_a_network_that_comes_with_the_package_is_taken_for_its_determinants_onl
     assert fit_or_load("small", digits, replace(SHORT, seed=1)) == "trained"
 
 
-@pytest.mark.parametrize("curves", ["[]", "null", "{}", '{"loss": 3}', '{"loss": [1.0]}', "{"])
+def checkpoint(digits):
+    """Return where the curves and the model of one report of SHORT's two are kept; with a model there."""
+    job = training._Training("small", {}, digits, SHORT, None)
+    artifact = artifacts.Artifact("small", ".keras", job.determinants())
+    artifact.path.parent.mkdir(parents=True, exist_ok=True)
+    model = artifact.path.with_suffix(".training1.keras")
+    small_network().save(model)
+    return artifact.path.with_suffix(".training.json"), model
+
+
+CURVES = {"loss": [1.0], "accuracy": [0.1], "val_loss": [1.0], "val_accuracy": [0.1], "random_states": []}
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        "[]",
+        "null",
+        "{}",
+        "{",
+        '{"loss": 3}',
+        json.dumps(CURVES | {"random_states": "a"}),
+        json.dumps(CURVES | {"random_states": 5}),
+        json.dumps(CURVES | {"random_states": [[1, 2]]}),
+        json.dumps(CURVES | {"accuracy": 5}),
+        json.dumps(CURVES | {"accuracy": [0.1, 0.2]}),
+    ],
+)
 def test_a_checkpoint_of_another_form_begins_anew(digits, curves):
     whole = fit_or_load("small", digits, SHORT).history
     artifacts.clear_cache()
-    artifact = artifacts.Artifact(
-        "small", ".keras", training._Training("small", {}, digits, SHORT, None).determinants()
-    )
-    artifact.path.parent.mkdir(parents=True, exist_ok=True)
-    artifact.path.with_suffix(".training.json").write_text(curves)
+    checkpoint(digits)[0].write_text(curves)
     assert fit_or_load("small", digits, SHORT).history == whole
+
+
+def test_a_checkpoint_of_more_reports_than_wanted_or_cut_short_begins_anew(digits):
+    whole = fit_or_load("small", digits, SHORT).history
+    artifacts.clear_cache()
+    curves, model = checkpoint(digits)
+    curves.write_text(json.dumps(CURVES))
+    model.write_bytes(model.read_bytes()[:200])
+    assert fit_or_load("small", digits, SHORT).history == whole
+    artifacts.clear_cache()
+    curves, model = checkpoint(digits)
+    longer = {name: values * 3 for name, values in CURVES.items()}
+    curves.write_text(json.dumps(longer))
+    model.rename(model.with_name(model.name.replace("training1", "training3")))
+    assert fit_or_load("small", digits, SHORT).history == whole
+
+
+def test_a_network_that_cannot_be_read_is_trained_again(digits):
+    whole = fit_or_load("small", digits, SHORT)
+    (path,) = (cache_dir() / "artifacts").glob("small-*.keras")
+    path.write_bytes(b"garbage")
+    manifest = path.with_suffix(".keras.json")
+    signed = artifacts.read_json(manifest) | {"sha256": artifacts.file_digest(path)}
+    artifacts.write_json(manifest, signed)
+    with pytest.warns(UserWarning, match="cannot be read .*, and is made again"):
+        again = fit_or_load("small", digits, SHORT)
+    assert again.history == whole.history
+    assert fit_or_load("small", digits, SHORT).was_cached
 
 
 @pytest.mark.parametrize(

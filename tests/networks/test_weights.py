@@ -160,3 +160,30 @@ def test_bundled_weights_fit_the_network_that_their_options_build(architecture):
 def test_no_bundled_weights_for_other_networks():
     with pytest.raises(ValueError, match="no bundled weights for 'mnist_cnn': choose alexnet or vgg19"):
         weights.bundled("mnist_cnn")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_weights_that_are_not_finite_are_neither_written_nor_read_nor_put_in(tmp_path, value):
+    model = network()
+    bad = Weights.of(model)
+    bad.arrays["conv1"][1] = np.full_like(bad.arrays["conv1"][1], value)
+    with pytest.raises(ValueError, match="conv1/1 must be finite"):  # a million is too much for float16
+        bad.save(tmp_path / "w.npz")
+    assert not list(tmp_path.iterdir())
+    if value != 1e6:
+        with pytest.raises(ValueError, match="conv1/1 must be finite"):
+            bad.put_into(model)
+        flat = {f"conv1/{i}": array for i, array in enumerate(bad.arrays["conv1"])}
+        header = np.array('{"architecture": "alexnet", "options": {}}')
+        np.savez(tmp_path / "read.npz", header=header, **flat)
+        with pytest.raises(DataError, match="npz does not hold weights, or is damaged"):
+            Weights.load(tmp_path / "read.npz")
+
+
+@pytest.mark.parametrize(
+    "header", ['{"architecture": 5, "options": {}}', '{"architecture": "a", "options": [1]}']
+)
+def test_a_header_of_another_form_is_refused(tmp_path, header):
+    np.savez(tmp_path / "w.npz", header=np.array(header), **{"conv1/0": np.zeros(3, np.float32)})
+    with pytest.raises(DataError, match="its header is"):
+        Weights.load(tmp_path / "w.npz")

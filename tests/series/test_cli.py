@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from functools import partial
@@ -177,3 +178,40 @@ def test_pages_are_built_where_one_wants_them(root, tmp_path, fast):
     assert result.stdout == f"open {tmp_path}/site/index.html\n"
     assert (tmp_path / "site/10_a.html").is_file()
     assert "does not exist" in call("pages", "nowhere").stderr
+
+
+def test_folders_that_cannot_be_are_one_sentence(root, fast, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for out in ("x" * 300, str(loop), str(tmp_path / "a" / ("y" * 300)), "/proc/nothing"):
+        result = call("run", "10", "--out", out)
+        assert result.exit_code == 2, out
+        assert re.fullmatch(r"Error: .+\n", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize("variable", ["CNNINTE_CACHE", "CNNINTE_DATA"])
+def test_folders_of_the_environment_that_cannot_be_are_one_sentence(root, tmp_path, monkeypatch, variable):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for folder in (str(loop), "~nobody-of-this-name/x"):
+        monkeypatch.setenv(variable, folder)
+        result = call("data", "fetch", "mnist")
+        assert result.exit_code == 2
+        assert re.fullmatch(rf"Error: \${variable} is '.+', which names no folder .+\n", result.stderr)
+
+
+def test_seeds_out_of_range_are_one_sentence(root, fast):
+    result = call("run", "10", "--seeds=-1")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: seed is -1: expected a whole number from 0 to 4,294,967,295\n"
+
+
+def test_refresh_wants_a_record_of_the_right_form(root, fast):
+    call("run", "10")
+    record = root / "runs/quick/records/10_a.json"
+    record.write_text("[1]")
+    result = call("refresh", "10")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: 10_a has no finished run in runs/quick: run it first\n",
+    )

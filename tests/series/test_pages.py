@@ -130,3 +130,54 @@ def test_solutions_are_folded_and_notebooks_have_a_picture(out):
         r'<a class="card" href="10_a.html">(.*?)</a>', (out / "index.html").read_text(), re.DOTALL
     )
     assert 'src="figures/10_a.seed0.curve.png"' in card[1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"cells": 5}',
+        '{"nbformat": 4, "metadata": {}, "cells": [5]}',
+        '{"nbformat": 3, "metadata": {}, "worksheets": []}',
+        '{"nbformat": 9, "nbformat_minor": 0, "metadata": {}, "cells": []}',
+        '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": '
+        '[{"id": "a", "cell_type": "markdown", "metadata": {}, "source": null}]}',
+        b"\x80\x81",
+    ],
+)
+@pytest.mark.parametrize("has_records", [True, False])
+def test_a_damaged_notebook_gets_no_page_and_the_others_do(out, damage, has_records):
+    (out / "10_a.html").unlink()
+    (out / "20_b.html").unlink()
+    (out / "10_a.ipynb").write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    if not has_records:
+        shutil.rmtree(out / "records")
+    with pytest.warns(UserWarning, match=r"10_a.ipynb is no executed notebook, or not all of it"):
+        write_pages(out)
+    assert not (out / "10_a.html").exists()
+    assert (out / "20_b.html").is_file()
+    assert "20_b" in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "{}", '{"title": 3, "alt": ""}', "{"])
+def test_a_figure_without_its_words_is_called_by_its_file(out, text):
+    (out / "figures" / "10_a.seed0.curve.json").write_text(text)
+    write_pages(out)
+    assert "10_a.seed0.curve</figcaption>" in (out / "index.html").read_text().replace("\n", "")
+
+
+@pytest.mark.parametrize("field", ["parameters", "seconds", "notebook", "preset", "status"])
+def test_a_record_of_another_form_is_left_out(out, field):
+    path = out / "records" / "10_a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: [1]}))
+    write_pages(out)
+    page = (out / "index.html").read_text()
+    assert "20_b.html" in page
+    assert "10_a.html" not in page
+
+
+def test_what_is_no_formula_stays_as_it_was_written():
+    assert with_formulas(r"so $\frac{1}{$ and $x$").startswith(r"so $\frac{1}{$ and <math")
+    assert with_formulas(r"$$\left( x$$") == r"$$\left( x$$"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed.client import FutureCancelledError
 from project import STAND_IN, make_project, plan, printed, runs_of
 
 from cnninte_utils.artifacts import read_json, write_json
@@ -360,3 +361,61 @@ def test_stopped_run_leaves_no_process_and_goes_on(tmp_path, how):
     assert len(runs_of(root, "10_a")) == 1
     assert len(runs_of(root, "20_b")) == 2
     assert not list((root / "runs/quick").glob(".running-*"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("claims", None),
+        ("claims", 5),
+        ("claims", [[1]]),
+        ("parameters", []),
+        ("seconds", "long"),
+        ("threads", 5),
+        ("preset", None),
+        ("failing_cell", "three"),
+    ],
+)
+def test_a_field_of_another_kind_makes_a_record_be_written_again(tmp_path, field, value):
+    root = make_project(tmp_path)
+    (task,) = plan(root, "10")
+    runner.run([task], **FAST)
+    good = read_json(task.record)
+    write_json(task.record, good | {field: value})
+    runner.run([task], **FAST)
+    assert len(runs_of(root, "10_a")) == 2
+    assert read_json(task.record)[field] == good[field]
+
+
+def test_what_dead_processes_left_half_written_is_swept_at_the_next_start(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CNNINTE_CACHE", str(cache))
+    (task,) = plan(make_project(tmp_path), "10")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, own = (f".writing-{socket.gethostname()}-{pid}-x" for pid in (dead.pid, os.getpid()))
+    folders = [task.out, task.out / "records", task.out / "figures", cache / "artifacts", cache / "data"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / left).touch()
+        (folder / own).touch()
+    (cache / "folders" / left / "unpacked").mkdir(parents=True)
+    runner.run([task], **FAST)
+    assert not [path for path in tmp_path.rglob(left)]
+    assert all((folder / own).exists() for folder in folders), "whose owner lives stays"
+
+
+def test_a_scheduler_that_goes_away_is_one_sentence(tmp_path, monkeypatch):
+    class Gone:
+        def submit(self, *given, **options):
+            return object()
+
+    @contextlib.contextmanager
+    def client(jobs, scheduler):
+        yield Gone()
+
+    gone = FutureCancelledError("10_a", "cancelled")
+    monkeypatch.setattr(runner, "_client", client)
+    monkeypatch.setattr("distributed.as_completed", lambda futures, with_results: [(None, gone)])
+    with pytest.raises(SeriesError, match="the scheduler or its workers are gone: the same command goes on"):
+        runner.run(plan(make_project(tmp_path), "10"), **FAST)

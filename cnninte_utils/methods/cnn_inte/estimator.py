@@ -85,7 +85,7 @@ def cluster_ids(
 
 def _pixels(images) -> np.ndarray:
     """Return images as float32 in [0, 1], each as one row."""
-    images = images.floats() if isinstance(images, Split) else checks.images(images)
+    images = images.floats() if isinstance(images, Split) else checks.images(images, None)
     return images.reshape(len(images), -1)
 
 
@@ -250,6 +250,7 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def predict(self, images):
         """Return the labels that the meta-learner gives to images."""
+        check_is_fitted(self, "meta_learner_")
         return self.meta_learner_.predict(self.transform(images))
 
     def explain(self, image, label=None) -> Explanation:
@@ -277,6 +278,10 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def explain_ids(self, ids, labels=None, *, tolerance=0.0) -> Explanations:
         """Explain instances whose IDs (n, factors) are known; otherwise as :meth:`explain_all`."""
+        check_is_fitted(self, "meta_learner_")
+        ids = np.asarray(ids)
+        if ids.ndim != 2 or ids.shape[1] != self.ids_.shape[1]:
+            raise ValueError(f"ids must be (n, {self.ids_.shape[1]}), one for each factor, got {ids.shape}")
         leaf = self.meta_learner_.apply(ids)
         predictions = self.meta_learner_.leaf_labels()[leaf]
         labels = predictions if labels is None else np.asarray(labels)
@@ -300,6 +305,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
                 f"images, labels and activations must be equally many, "
                 f"got {len(images)}, {len(labels)} and {len(activations)}"
             )
+        if np.issubdtype(labels.dtype, np.inexact):
+            checks.finite(labels=labels)
         return images, labels, activations
 
     def _summarized(self, activations) -> np.ndarray:

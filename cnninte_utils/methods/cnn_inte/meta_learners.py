@@ -155,7 +155,10 @@ class MetaTree(ClassifierMixin, BaseEstimator):
         """
         checks.choice("criterion", self.criterion, CRITERIA)
         checks.choice("splits", self.splits, SPLITS)
-        ids = np.asarray(ids)
+        if self.max_depth is not None:
+            checks.at_least(0, max_depth=self.max_depth)
+        ids, labels = _checked_for_fit(ids, labels)
+        self._check_numbering(ids)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         shape = (ids.shape[1], int(ids.max()) + 1, len(self.classes_))
         cells = ids * shape[2] + codes[:, None]
@@ -180,6 +183,19 @@ class MetaTree(ClassifierMixin, BaseEstimator):
             level, depth = np.array(impure, dtype=np.intp), depth + 1
         self.tree_ = _as_tree(nodes, shape[1])
         return self
+
+    def _check_numbering(self, ids: np.ndarray) -> None:
+        """Refuse a numbering that is no permutation of the IDs for each factor."""
+        if self.numbering is None:
+            return
+        numbering = np.asarray(self.numbering)
+        n_factors, n_ids = ids.shape[1], int(ids.max()) + 1
+        is_whole = numbering.ndim == 2 and len(numbering) == n_factors and numbering.shape[1] >= n_ids
+        if not is_whole or (np.sort(numbering, axis=1) != np.arange(numbering.shape[1])).any():
+            raise ValueError(
+                f"numbering must be a permutation of at least {n_ids} IDs for each of {n_factors} factors, "
+                f"got the shape {numbering.shape}"
+            )
 
     def predict(self, ids):
         """Return the label of each row of `ids`."""
@@ -330,6 +346,11 @@ def _profile_order(counts):
 
 def _checked(ids, tree: Tree) -> np.ndarray:
     ids, n_ids = np.asarray(ids), tree.goes_left.shape[1]
+    if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or ids.shape[1] <= tree.factor.max():
+        raise ValueError(
+            f"IDs must be whole numbers, (n, factors) of {tree.factor.max() + 1} factors or more, "
+            f"got {ids.dtype} {ids.shape}"
+        )
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_ids:
         raise ValueError(f"IDs must be from 0 to {n_ids - 1}, got {ids.min()} to {ids.max()}")
     return ids
@@ -377,7 +398,9 @@ class DecisionSet(ClassifierMixin, BaseEstimator):
 
     def fit(self, ids, labels):
         """Choose rules on `ids` (n, factors), integers from 0, and `labels` (n,)."""
-        ids = np.asarray(ids)
+        checks.at_least(0, n_rules=self.n_rules)
+        checks.not_negative(penalty=self.penalty)
+        ids, labels = _checked_for_fit(ids, labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         self.n_ids_ = int(ids.max()) + 1
         uncovered = np.ones(len(ids), dtype=bool)
@@ -430,6 +453,19 @@ class DecisionSet(ClassifierMixin, BaseEstimator):
         a, b, cell, code = best
         items = {a: int(cell) // self.n_ids_, b: int(cell) % self.n_ids_}
         return Rule(tuple(Condition(f, (v,)) for f, v in items.items()), self.classes_[code])
+
+
+def _checked_for_fit(ids, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return IDs and labels as arrays, sure that they are whole numbers from 0, and one label for each."""
+    ids, labels = np.asarray(ids), np.asarray(labels)
+    is_table = ids.ndim == 2 and ids.size and np.issubdtype(ids.dtype, np.integer)
+    if not is_table or ids.min() < 0:
+        raise ValueError(f"ids must be whole numbers from 0, (n, factors), got {ids.dtype} {ids.shape}")
+    if labels.shape != (len(ids),):
+        raise ValueError(f"one label for each of {len(ids)} rows of IDs needed, got the shape {labels.shape}")
+    if np.issubdtype(labels.dtype, np.inexact):
+        checks.finite(labels=labels)
+    return ids, labels
 
 
 def _satisfies(ids: np.ndarray, conditions: tuple[Condition, ...]) -> np.ndarray:

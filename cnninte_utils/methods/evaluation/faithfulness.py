@@ -28,6 +28,7 @@ Model = keras.Model | Callable[[np.ndarray], np.ndarray]
 
 def blurred(images: np.ndarray, spread: float = 5 / 64) -> np.ndarray:
     """Return the images without their detail: a Gaussian whose σ is this share of the height."""
+    images = checks.images(images)
     sigma = spread * images.shape[1]
     return np.clip(gaussian_filter(images, sigma, axes=(1, 2), mode="nearest"), 0, 1)
 

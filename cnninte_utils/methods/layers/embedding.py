@@ -124,7 +124,7 @@ def _mds(points, n_components, random_state):
 def _autoencoder(points, n_components, random_state):
     """Train 50 → 64 → 2 → 64 → 50 to give back its input; the two in the middle are the embedding."""
     keras.utils.set_random_seed(random_state)
-    scaled = (points / points.std()).astype(np.float32)
+    scaled = (points / (points.std() or 1.0)).astype(np.float32)
     layers = keras.layers
     start = keras.Input((points.shape[1],))
     code = layers.Dense(n_components)(layers.Dense(64, activation="tanh")(start))

@@ -76,6 +76,7 @@ def reconstruct(
     Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks", Section 2.1.
     Springenberg et al. 2015, "Striving for Simplicity", Section 3.4. Wang, Liu 2024, Section 2.
     """
+    checks.at_least(1, batch_size=batch_size)
     n_units = _n_units(model, layer)
     units = checks.units(np.arange(n_units) if units is None else units, n_units)
     project = _projection(model, image[None], layer, rule, seed, lrn)
@@ -172,10 +173,7 @@ def _step(layer: keras.Layer, x: np.ndarray, y: np.ndarray, rule: str, lrn: str)
 
 def _may_hide_a_relu(layer: keras.Layer) -> bool:
     """Tell whether what a layer does has no name: a lambda, another layer's work, one's own function."""
-    function = getattr(layer, "activation", None)
-    is_own = (
-        function is not None and getattr(keras.activations, _activation(layer) or "", None) is not function
-    )
+    is_own = getattr(layer, "activation", None) is not None and _activation(layer) is None
     return is_own or isinstance(layer, keras.layers.Wrapper | keras.layers.Lambda | keras.Model)
 
 
@@ -227,7 +225,10 @@ def _multiply(layer: keras.layers.Dense, x):
 
 
 def _activation(layer: keras.Layer) -> str | None:
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+    """Return the name of a layer's activation; None if it has none, or one that only has a known name."""
+    function = getattr(layer, "activation", None)
+    name = getattr(function, "__name__", "")
+    return name if name and getattr(keras.activations, name, None) is function else None
 
 
 def transposed_convolution(signal, kernel, *, stride: int, padding: str, size: tuple[int, int]):

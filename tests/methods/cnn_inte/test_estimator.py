@@ -3,6 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.tree import DecisionTreeClassifier
 
@@ -199,3 +200,21 @@ def test_metrics_change_factors_and_ids(digits):
     factors = cluster_factors(hidden[:200], 3, metric="cosine", random_state=cosine.seeds_[0])
     assert np.array_equal(cosine.factor_of_unit_, factors)
     assert np.mean(cosine.assign(hidden[:200] * 7) == cosine.ids_) > 0.99
+
+
+def test_labels_that_are_no_numbers_and_ids_of_other_factors_are_refused(digits, fitted):
+    data, hidden = digits
+    labels = data.train.labels.astype(float)
+    labels[3] = np.nan
+    with pytest.raises(ValueError, match="labels must be finite, got NaN"):
+        CNNINTE().fit(data.train.images, labels, hidden)
+    n_factors = fitted.ids_.shape[1]
+    for wrong in (
+        np.zeros((2, n_factors + 2), int),
+        np.zeros((2, n_factors - 1), int),
+        np.zeros(n_factors, int),
+    ):
+        with pytest.raises(ValueError, match=rf"ids must be \(n, {n_factors}\), one for each factor"):
+            fitted.explain_ids(wrong)
+    with pytest.raises(NotFittedError):
+        CNNINTE().predict(data.test.images)

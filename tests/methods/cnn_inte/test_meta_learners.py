@@ -191,3 +191,48 @@ def test_a_cut_tree_is_the_shallower_tree():
     cut = MetaTree(4).fit(ids, labels).accuracies_by_depth(other_ids, other_labels)
     shallow = [MetaTree(depth).fit(ids, labels).score(other_ids, other_labels) for depth in range(1, 5)]
     assert np.allclose(cut, shallow)
+
+
+@pytest.mark.parametrize(
+    ("learner", "message"),
+    [
+        (MetaTree(-1), "max_depth must be at least 0, got -1"),
+        (MetaTree(1.5), "max_depth must be at least 0, got 1.5"),
+        (MetaTree("x"), "max_depth must be at least 0, got 'x'"),
+        (
+            MetaTree(numbering=[[0]]),
+            r"a permutation of at least 3 IDs for each of 3 factors, got the shape \(1, 1\)",
+        ),
+        (MetaTree(numbering=[[0, 0, 2]] * 3), "numbering must be a permutation"),
+        (DecisionSet(n_rules=-1), "n_rules must be at least 0, got -1"),
+        (DecisionSet(penalty=np.nan), "penalty must be finite and not negative, got nan"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(learner, message):
+    with pytest.raises(ValueError, match=message):
+        learner.fit(TOY, list("AABBBC"))
+
+
+@pytest.mark.parametrize("learner", [MetaTree(2), DecisionSet()])
+@pytest.mark.parametrize(
+    ("ids", "labels", "message"),
+    [
+        (TOY.astype(float), list("AABBBC"), r"ids must be whole numbers from 0, \(n, factors\), got float64"),
+        (-TOY, list("AABBBC"), "ids must be whole numbers from 0"),
+        (TOY[:0], [], "ids must be whole numbers from 0"),
+        (TOY, list("AAB"), "one label for each of 6 rows"),
+        (TOY, [0, 1, np.nan, 1, 0, 1], "labels must be finite"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(learner, ids, labels, message):
+    with pytest.raises(ValueError, match=message):
+        clone(learner).fit(ids, labels)
+
+
+def test_ids_of_too_few_factors_are_refused():
+    tree = MetaTree(2, "entropy").fit(TOY, list("AABBBC"))
+    for wrong in (TOY[:, :1], TOY[0], TOY / 2):
+        with pytest.raises(
+            ValueError, match=r"IDs must be whole numbers, \(n, factors\) of 2 factors or more"
+        ):
+            tree.predict(wrong)

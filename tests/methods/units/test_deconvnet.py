@@ -340,3 +340,27 @@ def test_channels_that_come_first_are_refused_by_name():
         deconvnet.reconstruct(
             keras.Model(start, pool), np.zeros((8, 8, 8), "float32"), "odd", rule="gradient"
         )
+
+
+def relu(x):
+    """Another function with the name of Keras's: a curve, not a corner."""
+    return ops.tanh(x)
+
+
+def test_another_function_of_the_name_of_a_relu_is_no_relu():
+    conv = keras.layers.Conv2D(2, 3, activation=relu, name="conv")
+    model, image = chain(conv, shape=(6, 6, 3)), picture((6, 6, 3))
+    with pytest.raises(ValueError, match="its activation is none of Keras's functions"):
+        deconvnet.reconstruct(model, image, "conv", [0], rule="guided")
+    found = deconvnet.reconstruct(model, image, "conv", [0], rule="gradient", seed="map")
+    maps = activations(model, "conv", image[None])
+    signal = np.where(np.arange(2) == 0, maps, 0).astype(np.float32)
+    expected = vjp(model, ops.convert_to_tensor(image[None]), ops.convert_to_tensor(signal))[1]
+    np.testing.assert_allclose(found, ops.convert_to_numpy(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5])
+def test_batches_that_cannot_be_are_refused(batch_size):
+    model = chain(keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        deconvnet.reconstruct(model, picture(), "conv", batch_size=batch_size)
