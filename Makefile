@@ -5,8 +5,8 @@ PYTHON ?= python3
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 68719476736
 
-run: $(VENV)/.installed ## the whole series at quick, on embedded data
-	$(VENV)/bin/cnninte run
+run: $(VENV)/.installed ## the whole series at quick, on embedded data, two notebooks at a time
+	$(VENV)/bin/cnninte run --jobs 2
 
 test: lint ## lint; then unit tests and committed notebooks, side by side
 	$(MAKE) --jobs=2 --output-sync=target unit notebooks

@@ -127,6 +127,7 @@ def cascade_curves(
     last = [names[-1] if names else "none" for names in steps]
     ax.set_xticks(places, [last[0], *(f"+ {name}" for name in last[1:])], rotation=35, ha="right")
     ax.set(xlabel="layers with shuffled weights", ylabel="rank correlation with the own map")
+    ax.label_outer()
     return ax
 
 

@@ -44,6 +44,7 @@ def cascade(
     *,
     order: Sequence[tuple[str, ...]] | None = None,
     is_absolute: bool = True,
+    n_shuffles: int = 1,
     random_state: int = 0,
 ) -> dict[tuple[str, ...], np.ndarray]:
     """Compare the maps of networks whose weights are shuffled more and more with those of the network itself.
@@ -60,20 +61,23 @@ def cascade(
         Of :func:`cascade_order`, by default from the top down.
     is_absolute : bool
         Whether the sums over channels are compared without their sign.
+    n_shuffles : int
+        How often each step is shuffled anew; similarities are means.
     random_state : int
-        Of the shuffling.
+        Of the first shuffling; the others have the numbers after it.
 
     Returns
     -------
     dict of tuple of str to ndarray of shape (n,)
         By the layers that are shuffled: Spearman's rank correlation of each image's maps; NaN where one of
-        the two is constant. :func:`between_images` says which similarity means nothing.
+        them is constant. :func:`between_images` says which similarity means nothing.
 
     References
     ----------
     Adebayo et al. 2018, "Sanity Checks for Saliency Maps", Section 3. Binder et al. 2022, "Shortcomings of
     Top-Down Randomization-Based Sanity Checks".
     """
+    checks.at_least(1, n_shuffles=n_shuffles)
     order = cascade_order(model) if order is None else order
 
     def seen(network: keras.Model) -> np.ndarray:
@@ -81,11 +85,13 @@ def cascade(
         return np.abs(sums) if is_absolute else sums
 
     own = seen(model)
-    found = {}
-    for names in order:
-        maps = seen(randomized(model, names, random_state)) if names else own
-        found[tuple(names)] = measures.rank_correlations(own, maps)
-    return found
+
+    def similarity(names: tuple[str, ...], state: int) -> np.ndarray:
+        maps = seen(randomized(model, names, state)) if names else own
+        return measures.rank_correlations(own, maps)
+
+    states = range(random_state, random_state + n_shuffles)
+    return {tuple(n): np.mean([similarity(n, s) for s in (states if n else [0])], axis=0) for n in order}
 
 
 def between_images(maps: np.ndarray, *, is_absolute: bool = True) -> float:

@@ -69,3 +69,18 @@ def test_floor_by_hand():
     np.testing.assert_allclose(sanity.between_images(maps), 1)
     with pytest.raises(ValueError, match="at least two images, got 1"):
         sanity.between_images(maps[:1])
+
+
+def test_several_shuffles_are_averaged(network):
+    options = {"order": [(), ("fc2",)]}
+    one, two, both = (
+        sanity.cascade(
+            attribution.gradient, network, IMAGES, CLASSES, n_shuffles=n, random_state=k, **options
+        )
+        for n, k in ((1, 4), (1, 5), (2, 4))
+    )
+    np.testing.assert_allclose(both["fc2",], (one["fc2",] + two["fc2",]) / 2, atol=1e-6)
+    assert np.abs(one["fc2",] - two["fc2",]).max() > 1e-3
+    np.testing.assert_allclose(both[()], 1, atol=1e-6)
+    with pytest.raises(ValueError, match="n_shuffles must be at least 1"):
+        sanity.cascade(attribution.gradient, network, IMAGES, CLASSES, n_shuffles=0)
