@@ -191,9 +191,16 @@ def neutral(model: keras.Model) -> np.ndarray:
     Returns
     -------
     ndarray of shape (height, width, channels), float32 in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the network takes images of any size.
     """
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     shape = model.input_shape[1:]
+    if None in shape:
+        raise ValueError(f"{model.name} takes images of any size: name the baseline")
     if not layers or not isinstance(layers[0], keras.layers.Normalization | keras.layers.Rescaling):
         return np.zeros(shape, np.float32)
     black, white = (np.asarray(layers[0](np.full((1, *shape), end, np.float32)))[0] for end in (0, 1))

@@ -123,3 +123,10 @@ def test_baselines_of_every_form():
             targets.baselines(model, images, wrong)
     with pytest.raises(ValueError, match=r"a baseline of shape \(5,\) does not fit"):
         targets.baselines(model, images, np.zeros(5))
+
+
+def test_a_network_for_any_size_has_no_neutral_image():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image), name="any")
+    with pytest.raises(ValueError, match="any takes images of any size: name the baseline"):
+        targets.neutral(model)

@@ -193,6 +193,8 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
+        counts = {"n_factors": self.n_factors, "n_ids": self.n_ids}
+        checks.at_least(1, **counts, n_trees=self.n_trees, max_nodes=self.max_nodes)
         images, labels, activations = self._check(images, labels, activations)
         self.seeds_ = check_random_state(self.random_state).randint(2**31 - 10_000, size=3)
         of_units, of_ids, of_forests = self.seeds_
@@ -223,6 +225,7 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def fit_meta_learner(self):
         """Fit the meta-learner (again, after changing it) on the IDs there are; return self."""
+        check_is_fitted(self, "ids_")
         self.meta_learner_ = clone(MetaTree() if self.meta_learner is None else self.meta_learner)
         self.meta_learner_.fit(self.ids_, self.labels_)
         self.classes_, codes = np.unique(self.labels_, return_inverse=True)
@@ -300,7 +303,9 @@ class CNNINTE(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _check(self, images, labels, activations):
         images, labels, activations = _pixels(images), np.asarray(labels), self._summarized(activations)
-        if labels.ndim != 1 or not len(images) == len(labels) == len(activations) > 0:
+        if labels.ndim != 1 or labels.dtype == object:
+            raise ValueError(f"labels must be (n,), numbers or words, got {labels.dtype} {labels.shape}")
+        if not len(images) == len(labels) == len(activations) > 0:
             raise ValueError(
                 f"images, labels and activations must be equally many, "
                 f"got {len(images)}, {len(labels)} and {len(activations)}"

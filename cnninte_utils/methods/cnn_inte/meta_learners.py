@@ -212,6 +212,7 @@ class MetaTree(ClassifierMixin, BaseEstimator):
 
     def leaf_labels(self) -> np.ndarray:
         """Return the label of every leaf."""
+        check_is_fitted(self)
         return self.classes_[self.tree_.classes[self.tree_.leaves]]
 
     def leaf_table(self) -> pd.DataFrame:
@@ -434,6 +435,7 @@ class DecisionSet(ClassifierMixin, BaseEstimator):
 
     def leaf_labels(self) -> np.ndarray:
         """Return the label of every rule, and of the default."""
+        check_is_fitted(self)
         return np.array([*(rule.label for rule in self.rules_), self.default_])
 
     def _best_rule(self, ids, codes) -> Rule | None:

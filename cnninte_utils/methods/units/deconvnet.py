@@ -116,6 +116,7 @@ def reconstruct_unit(
         If there are neither one unit nor one for each image; otherwise as :func:`reconstruct`.
     """
     units = checks.units(np.atleast_1d(unit), _n_units(model, layer))
+    images = checks.images(images, model.input_shape[1:])
     if len(units) not in (1, len(images)):
         raise ValueError(f"one unit or one for each of {len(images)} images needed, got {len(units)}")
     units = np.broadcast_to(units, len(images))

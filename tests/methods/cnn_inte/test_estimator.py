@@ -218,3 +218,28 @@ def test_labels_that_are_no_numbers_and_ids_of_other_factors_are_refused(digits,
             fitted.explain_ids(wrong)
     with pytest.raises(NotFittedError):
         CNNINTE().predict(data.test.images)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_factors": 0}, "n_factors must be at least 1"),
+        ({"n_ids": None}, "n_ids must be at least 1"),
+        ({"n_trees": 1.5}, "n_trees must be at least 1"),
+        ({"max_nodes": -5}, "max_nodes must be at least 1"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused_by_name(digits, options, message):
+    data, hidden = digits
+    with pytest.raises(ValueError, match=message):
+        CNNINTE(**options).fit(data.train.images, data.train.labels, hidden)
+
+
+def test_labels_that_are_none_and_what_is_not_fitted_are_refused(digits):
+    data, hidden = digits
+    for wrong in (None, [None] * len(hidden)):
+        with pytest.raises(ValueError, match=r"labels must be \(n,\), numbers or words, got object"):
+            CNNINTE().fit(data.train.images, wrong, hidden)
+    for unfitted in (CNNINTE().fit_meta_learner, MetaTree().leaf_labels, DecisionSet().leaf_labels):
+        with pytest.raises(NotFittedError):
+            unfitted()
