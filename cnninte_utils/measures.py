@@ -126,6 +126,7 @@ def cloud_overlap(one: np.ndarray, other: np.ndarray) -> float:
     """
     if not (len(one) and len(other)):
         return 0.0
+    checks.finite(one=one, other=other)
     means = [cloud.mean(axis=0) for cloud in (one, other)]
     within = np.concatenate([cloud - mean for cloud, mean in zip((one, other), means, strict=True)])
     scatter = within.T @ within / len(within)
@@ -245,6 +246,7 @@ def bootstrap_interval(
     values: np.ndarray, *, level: float = 0.95, n_resamples: int = 2_000, random_state: int = 0
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of values (n,)."""
+    checks.within(0, 1, level=level)
     found = bootstrap(
         (np.asarray(values, dtype=float),), np.mean,
         confidence_level=level, n_resamples=n_resamples, method="percentile", rng=random_state, batch=100,

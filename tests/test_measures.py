@@ -154,3 +154,10 @@ def test_overlap_is_that_of_a_linear_discriminant():
     predicted = LinearDiscriminantAnalysis(priors=[0.5, 0.5]).fit(points, cloud).predict(points)
     balanced = np.mean([(predicted[cloud == c] != c).mean() for c in (0, 1)])
     assert measures.cloud_overlap(one, other) == pytest.approx(balanced, abs=0.02)
+
+
+def test_levels_and_clouds_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="level must be a number above 0 and at most 1"):
+        measures.bootstrap_interval(np.arange(5.0), level=2)
+    with pytest.raises(ValueError, match="other must be finite"):
+        measures.cloud_overlap(np.zeros((2, 2)), np.array([[0.0, np.nan]]))

@@ -124,6 +124,7 @@ def alexnet(
     """
     plan = checks.choice("variant", variant, ALEXNETS)
     checks.choice("padding", padding, ("same", "valid"))
+    checks.choice("batch_norm", batch_norm, (False, True))
     checks.at_least(1, first_kernel=first_kernel, first_stride=first_stride)
     image, x = image_input(input_size, mean, std)
     for step, (n_filters, groups) in enumerate(zip(plan["filters"], plan["groups"], strict=True), start=1):

@@ -97,7 +97,7 @@ def image_input(input_size: int, mean, std) -> tuple[keras.KerasTensor, keras.Ke
     Raises
     ------
     ValueError
-        If only one of the two is given.
+        If only one of the two is given, or they are not those of three channels in [0, 1].
     """
     checks.at_least(1, input_size=input_size)
     if (mean is None) != (std is None):
@@ -105,6 +105,9 @@ def image_input(input_size: int, mean, std) -> tuple[keras.KerasTensor, keras.Ke
     image = keras.Input((input_size, input_size, 3), name="image")
     if mean is None:
         return image, image
+    checks.finite(mean=mean, std=std)
+    if not (len(mean) == len(std) == 3 and min(mean) >= 0 and max(mean) <= 1 and min(std) > 0):
+        raise ValueError(f"mean must be three numbers in [0, 1], std three above 0, got {mean} and {std}")
     variance = [value**2 for value in std]
     dtype = keras.config.dtype_policy().variable_dtype  # also where the layers after it compute in bfloat16
     options = {"mean": list(mean), "variance": variance, "name": "standardize", "dtype": dtype}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from .. import checks
 from .parts import BEFORE_NORM, classified, convolution, image_input, normalized, rectified, scaled
 
 __all__ = ["densenet", "resnet"]
@@ -94,6 +95,7 @@ def densenet(
     Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks", Section 3.
     """
     layers = keras.layers
+    checks.at_least(1, growth=growth)
     if depth < 7 or depth % 3 != 1:
         raise ValueError(f"depth must be 3n + 4 with n >= 1, got {depth}: take 40 or {3 * (depth // 3) + 7}")
     n_each, n_filters = (depth - 4) // 3, scaled(growth, width)

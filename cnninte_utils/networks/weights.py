@@ -110,6 +110,8 @@ class Weights:
             if not checks.has_form(header, {"architecture": str, "options": dict}):
                 raise ValueError(f"its header is {header!r}")
             for name, array in found.items():
+                if not np.issubdtype(array.dtype, np.floating):
+                    raise ValueError(f"{name} is of {array.dtype}")
                 checks.finite(**{name: array})
                 arrays.setdefault(name.rpartition("/")[0], []).append(array.astype(np.float32))
             return cls(header["architecture"], header["options"], arrays)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnninte_utils.networks import builders, lookup
+from cnninte_utils.networks import builders, lookup, residual
 from cnninte_utils.papers import qdv
 
 
@@ -297,3 +297,28 @@ def test_feature_layers_pass_over_what_changes_no_shape():
 def test_a_width_that_leaves_no_filter_is_refused(name, width):
     with pytest.raises(ValueError, match="width must be a positive fraction"):
         builders.build(name, input_size=64, width=width)
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (builders.alexnet, {"mean": [0.5] * 3, "std": [0.0] * 3}, "std three above 0"),
+        (
+            builders.alexnet,
+            {"mean": [124.0, 116.0, 104.0], "std": [1.0] * 3},
+            r"mean must be three numbers in \[0, 1\]",
+        ),
+        (builders.alexnet, {"mean": [np.nan] * 3, "std": [1.0] * 3}, "mean must be finite"),
+        (builders.alexnet, {"mean": [0.5] * 2, "std": [1.0] * 2}, "mean must be three numbers"),
+        (builders.alexnet, {"batch_norm": "yes"}, "unknown batch_norm 'yes'"),
+        (builders.alexnet, {"padding": "x"}, "unknown padding 'x': choose one of same, valid"),
+        (builders.alexnet, {"input_size": 0}, "input_size must be at least 1"),
+        (builders.alexnet, {"n_classes": 0}, "n_classes must be at least 1"),
+        (builders.alexnet, {"first_stride": 0}, "first_stride must be at least 1"),
+        (builders.mnist_cnn, {"n_classes": 0}, "n_classes must be at least 1"),
+        (residual.densenet, {"growth": 0}, "growth must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)

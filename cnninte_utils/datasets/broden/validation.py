@@ -91,6 +91,9 @@ def _concepts(root: Path, categories: tuple[str, ...]) -> pd.DataFrame:
         },
         index=pd.Index(numbers, name="number"),
     ).drop(0, errors="ignore")
+    unnamed = concepts.index[concepts["name"] == ""]
+    if len(unnamed):
+        raise DataError(f"{root / 'label.csv'}: the label {unnamed[0]} has no name")
     if not len(concepts) or concepts.index.has_duplicates:
         raise DataError(f"{root / 'label.csv'} should have every label once, and at least one label")
     best = _primary_categories(root, categories, set(concepts.index))

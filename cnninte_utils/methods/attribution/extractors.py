@@ -8,14 +8,13 @@ import numpy as np
 from keras import layers, ops
 
 from ... import checks
+from ...datasets import Split
 from ...networks import targets as explained
 from ...networks.activations import predict
 from ...networks.lookup import chosen_layers
 from ..card import Card
 
 __all__ = ["CARDS", "Extractor", "agnostic_mask", "fit"]
-
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +35,9 @@ class Extractor:
     n_classes: int
     losses: tuple[float, ...]
 
-    def masks(self, images: np.ndarray) -> np.ndarray:
+    def masks(self, images: np.ndarray | Split) -> np.ndarray:
         """Return a mask of each image, (n, height, width, 1), float32 in [0, 1]: 1 is to be erased."""
-        images = checks.images(images, self.network.input_shape[1:])
-        parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
-        return np.concatenate([ops.convert_to_numpy(self.network(part, training=False)) for part in parts])
+        return predict(self.network, images)
 
 
 def fit(
@@ -67,8 +64,8 @@ def fit(
     is done.
 
     The extractor reads the first classifier's feature maps, the last of each size. In the paper the
-    classifiers are the earlier states of one that is trained along; here they are given, and stay as they
-    are.
+    classifiers are the earlier states of one that is trained along, on masked images too; here they are
+    given, and stay as they are.
 
     Parameters
     ----------
@@ -91,8 +88,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the classifiers differ in shapes, none has feature maps, the images or labels do not fit, or an
-        option is out of its range.
+        If the classifiers differ in shapes, the first has no convolution, the images or labels do not fit, or
+        an option is out of its range.
 
     References
     ----------
@@ -223,8 +220,8 @@ CARDS = (
         question="Without which pixels would any classifier of the task be at a loss?",
         access="gradient", output="not negative, one channel, in [0, 1]",
         passes="1 F of the extractor, after a fit to many images", trains=True, is_signed=False,
-        fails="It is told no class and no network: of two objects it masks both, and what is "
-        "one network's own is not in it.",
+        fails="It is told no class and no network: it cannot say which of two objects is asked "
+        "about, and it sees what the network whose maps it reads sees.",
         source="Zolna, Geras, Cho 2018",
     ),
 )  # fmt: skip

@@ -229,6 +229,8 @@ def mu_fidelity(
     checks.at_least(2, n_sets=n_sets)
     checks.require(n_hidden < patches**2, "n_hidden", n_hidden, f"fewer than the {patches**2} patches")
     images, fill = checks.images(images), explained.baselines(model, images, baseline)
+    longest = max(images.shape[1:3])
+    checks.require(patches <= longest, "patches", patches, f"at most {longest}, the images' longer side")
     sums = _heats(images, np.asarray(maps, float).sum(axis=-1))
     rng, (height, width) = np.random.default_rng(random_state), images.shape[1:3]
     rows, columns = (np.arange(side) * patches // side for side in (height, width))

@@ -38,7 +38,10 @@ def heat(maps: np.ndarray, reduction: str = "positive") -> np.ndarray:
     >>> heat(np.array([[[[1.0, -3.0]]]]), "absolute").item()
     3.0
     """
-    return checks.choice("reduction", reduction, _REDUCTIONS)(np.asarray(maps))
+    maps = np.asarray(maps)
+    if maps.ndim != 4:
+        raise ValueError(f"maps must be (n, height, width, channels), got {maps.shape}")
+    return checks.choice("reduction", reduction, _REDUCTIONS)(maps)
 
 
 def pointing(heats: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -136,6 +139,8 @@ def centered(n: int, size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
     -------
     ndarray of shape (n, height, width)
     """
+    checks.at_least(1, n=n)
+    checks.within(0, np.inf, spread=spread)
     rows, columns = (np.exp(-(((np.arange(s) - (s - 1) / 2) / (spread * s)) ** 2) / 2) for s in size)
     return np.broadcast_to(np.outer(rows, columns), (n, *size)).copy()
 
@@ -176,6 +181,8 @@ def edges(images: np.ndarray) -> np.ndarray:
 
 def _rows(heats: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     heats, masks = np.asarray(heats), np.asarray(masks)
+    if not np.issubdtype(heats.dtype, np.number):
+        raise ValueError(f"heats must be numbers, got {heats.dtype}")
     if heats.shape != masks.shape or heats.ndim != 3 or masks.dtype != bool:
         raise ValueError(
             f"expected heats and bool masks of one shape (n, height, width), got {heats.shape} and "

@@ -61,7 +61,10 @@ def embed(
     run = checks.choice("method", method, METHODS)
     if method == "tsne" and not 0 < perplexity < len(features):
         raise ValueError(f"perplexity must be between 0 and the {len(features)} instances, got {perplexity}")
+    checks.at_least(1, n_components=n_components, n_principal=n_principal)
     reduced = principal_components(min_max(features), n_principal)
+    most = reduced.shape[1]
+    checks.require(n_components <= most, "n_components", n_components, f"at most {most}, the dimensions left")
     options = {"perplexity": perplexity, "max_iter": max_iter} if method == "tsne" else {}
     return run(reduced, n_components, random_state, **options)
 

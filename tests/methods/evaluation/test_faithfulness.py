@@ -159,3 +159,9 @@ def test_bad_requests_are_refused():
         evaluation.infidelity(LINE, images, [0, 0], maps[..., 0])
     with pytest.raises(ValueError, match=r"images must be floats in \[0, 1\]"):
         evaluation.deletion(LINE, images + 1, [0, 0], maps[..., 0])
+
+
+def test_more_patches_than_pixels_are_refused():
+    model, images = linear_network(np.arange(16) - 5.0), pictures((1, 16, 1), 3)
+    with pytest.raises(ValueError, match="patches is 17; allowed: at most 16, the images' longer side"):
+        evaluation.mu_fidelity(model, images, [0] * 3, np.zeros_like(images), patches=17, n_hidden=5)

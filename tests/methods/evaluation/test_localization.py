@@ -91,3 +91,17 @@ def test_discs_by_hand():
     ]
     areas = np.arange(0, 96, 7)
     assert localization.discs(areas, (8, 12)).sum(axis=(1, 2)).tolist() == areas.tolist()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: localization.heat(np.ones((2, 5, 5))), r"maps must be \(n, height, width, channels\)"),
+        (lambda: localization.centered(0, (5, 5)), "n must be at least 1"),
+        (lambda: localization.centered(1, (5, 5), spread=0), "spread must be a number above 0"),
+        (lambda: localization.pixel_auc(np.full((1, 2, 2), "a"), MASKS), "heats must be numbers, got <U1"),
+    ],
+)
+def test_what_is_no_map_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

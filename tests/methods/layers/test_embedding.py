@@ -1,5 +1,7 @@
 """Embeddings: principal components exactly, methods by what they keep apart."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -57,3 +59,18 @@ def test_bad_requests_are_refused():
         embedding.embed(np.zeros((50, 3)), "isomap")
     with pytest.raises(ValueError, match="perplexity must be between 0 and the 30 instances, got 40"):
         embedding.embed(np.zeros((30, 3)))
+
+
+@pytest.mark.parametrize(
+    ("n", "message"), [(0, "n_components must be at least 1"), (5, "at most 4, the dimensions left")]
+)
+def test_dimensions_that_cannot_be_are_refused(n, message):
+    features = np.random.default_rng(0).random((20, 4))
+    with pytest.raises(ValueError, match=message):
+        embedding.embed(features, "pca", n_components=n)
+
+
+def test_constant_activations_have_an_embedding_by_the_autoencoder():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # PCA's, of shares of no variance
+        assert np.isfinite(embedding.embed(np.ones((20, 4)), "autoencoder")).all()
