@@ -66,7 +66,7 @@ class Meter:
         self.model = keras.models.clone_model(model, clone_function=_counting)
         for layer, copy in zip(model.layers, self.model.layers, strict=True):
             for weight, own in zip(layer.weights, copy.weights, strict=False):  # the counts come last
-                own.assign(weight)
+                own.assign(ops.convert_to_numpy(weight))  # not the tensor itself, which JAX gives away
         self._counted = [layer for layer in self.model.layers if isinstance(layer, _CountingConv2D)]
         checks.require(bool(self._counted), "model", model.name, "a network with convolutions")
         sizes = [math.prod(x.output.shape[1:3]) * math.prod(x.kernel.shape) for x in self._counted]
@@ -100,6 +100,10 @@ class Meter:
 
     def _passed(self) -> np.ndarray:
         """Return images up and signals down so far, a column for each convolution."""
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.effects_barrier()  # counts are told from the side, not at once
         counts = [(layer.went_up, layer.came_down) for layer in self._counted]
         return np.array([[int(ops.convert_to_numpy(count)) for count in pair] for pair in counts]).T
 
@@ -109,22 +113,37 @@ class _CountingConv2D(keras.layers.Conv2D):
 
     def build(self, input_shape):
         super().build(input_shape)
-        options = {"shape": (), "initializer": "zeros", "dtype": "int64", "trainable": False}
-        self.went_up = self.add_weight(name="went_up", **options)
-        self.came_down = self.add_weight(name="came_down", **options)
+        self.went_up, self.came_down = self._new_count("went_up"), self._new_count("came_down")
+
+    def _new_count(self, name: str):
+        """Return a zero: a weight, or for JAX, whose compiled functions keep no state, an array beside it."""
+        if keras.backend.backend() == "jax":
+            return np.zeros((), np.int64)
+        return self.add_weight(shape=(), initializer="zeros", dtype="int64", trainable=False, name=name)
 
     def convolution_op(self, inputs, kernel):
         @ops.custom_gradient
         def counted(x):
             def back(*signals, upstream=None):
                 signal = signals[0] if upstream is None else upstream
-                self.came_down.assign_add(ops.cast(ops.shape(signal)[0], "int64"))
+                _count(self.came_down, signal)
                 return signal
 
-            self.went_up.assign_add(ops.cast(ops.shape(x)[0], "int64"))
+            _count(self.went_up, x)
             return x + 0, back
 
         return super().convolution_op(counted(inputs), kernel)
+
+
+def _count(total, x) -> None:
+    """Add the rows of a tensor to a count whenever this is computed, not when it is traced."""
+    n = ops.shape(x)[0]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.debug.callback(lambda: np.add(total, n, out=total))
+    else:
+        total.assign_add(ops.cast(n, "int64"))
 
 
 def _counting(layer: keras.Layer) -> keras.Layer:
