@@ -287,6 +287,8 @@ def _summarise(claim: Claim, records: list[Finding]) -> dict[str, Any]:
             here = _pool(claim, [r.here for r in records])
         if len(records) > 1 and verdict in (REPRODUCED, FAILED):
             verdict, reason = judge(claim, here, dataset=records[0].dataset)
+            if claim.kind == "ordering":
+                reason = f"holds with {sum(r.here == claim.value for r in records)} of {len(records)} seeds"
             detail = records[0].reason.partition("; ")[2]
             reason += f"; seed {records[0].seed}: {detail}" if detail else ""
         elif verdict in (SAME, OTHER):

@@ -160,6 +160,7 @@ def test_scoreboard_has_every_claim_and_pools_seeds():
     assert list(board.index) == list(claims.catalogue())
     assert board.loc[ACCURACY, ["here", "verdict"]].tolist() == ["0.940 ± 0.020 (n=3)", "reproduced"]
     assert board.loc[ORDER, "verdict"] == "not reproduced"
+    assert board.loc[ORDER, "reason"].startswith("holds with 2 of 3 seeds")
     assert board.loc["qdv.accuracy.vgg19", ["here", "verdict"]].tolist() == ["—", "not run"]
 
 
