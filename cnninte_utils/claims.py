@@ -245,10 +245,10 @@ def _is_finding(row: Any) -> bool:
 
 def _fits(claim: Claim, here: Any) -> bool:
     """Tell whether a measurement is of the claim's kind; None is one that could not be made."""
-    if here is None or claim.kind == "exact":
+    if here is None:
         return True
-    if claim.kind == "ordering":
-        return isinstance(here, bool)
+    if claim.kind != "value":
+        return isinstance(here, bool if claim.kind == "ordering" else type(claim.value))
     number = here if isinstance(here, dict) else {"mean": here, "sd": 0.0, "n": 1}
     forms = {"mean": (int, float), "sd": (int, float), "n": int}
     return checks.has_form(number, forms) and all(math.isfinite(number[name]) for name in forms)

@@ -200,7 +200,14 @@ def test_run_folder_without_the_variable_is_the_projects(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("id", "value"),
-    [(ACCURACY, float("inf")), (ACCURACY, "good"), (ACCURACY, {"mean": 0.9}), (ACCURACY, True), (ORDER, 0.5)],
+    [
+        (ACCURACY, float("inf")),
+        (ACCURACY, "good"),
+        (ACCURACY, {"mean": 0.9}),
+        (ACCURACY, True),
+        (ORDER, 0.5),
+        (IDS, {"mean": "a"}),
+    ],
 )
 def test_a_value_of_another_kind_is_refused_and_nothing_written(id, value):
     with pytest.raises(ValueError, match=f"{id} is a claim of the kind"):
