@@ -334,9 +334,11 @@ def _mean(value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy values into JSON's, and NaN into null."""
+    """Turn NumPy values and tuples into JSON's, and NaN into null."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     value = value.tolist() if hasattr(value, "tolist") else value
     return None if isinstance(value, float) and math.isnan(value) else value
 

@@ -138,6 +138,13 @@ def test_unknown_id_is_refused_and_nothing_written():
     assert load(ON_MNIST.folder) == []
 
 
+def test_tuples_and_arrays_are_lists():
+    value = claims.catalogue()[IDS].value
+    for same in (tuple(map(tuple, value)), np.array(value), [np.array(row) for row in value]):
+        report({IDS: same}, ON_MNIST)
+        assert load(ON_MNIST.folder)[0].here == value
+
+
 def test_nan_becomes_null_and_not_comparable():
     report({ACCURACY: float("nan")}, ON_MNIST)
     assert (load(ON_MNIST.folder)[0].here, load(ON_MNIST.folder)[0].verdict) == (None, "not comparable")

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -36,6 +37,11 @@ class _Errors(click.Group):
 @click.version_option(package_name="cnninte-utils")
 def main():
     """Run a series of notebooks on looking inside convolutional networks."""
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and find_spec(backend) is None:
+        raise plan.SeriesError(
+            f"$KERAS_BACKEND is {backend!r}, which is not installed: install it, or unset it"
+        )
 
 
 @main.command("list")

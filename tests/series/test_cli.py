@@ -215,3 +215,13 @@ def test_refresh_wants_a_record_of_the_right_form(root, fast):
         2,
         "Error: 10_a has no finished run in runs/quick: run it first\n",
     )
+
+
+@pytest.mark.parametrize("backend", ["torch_of_no_version", "nonsense"])
+def test_a_backend_that_is_not_there_is_one_sentence(root, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    result = call("run", "10")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"Error: $KERAS_BACKEND is '{backend}', which is not installed: install it, or unset it\n"
+    )
