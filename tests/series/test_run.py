@@ -125,8 +125,8 @@ def test_last_notebook_runs_again_when_others_claim_something_new(tmp_path):
     root = make_project(tmp_path)
     runner.run(plan(root), **FAST)
     (root / "runs/quick/claims.json").write_text(
-        json.dumps([{"id": "cnn_inte.toy_ids", "paper": 1, "here": 1, "verdict": "reproduced", "reason": "",
-                     "notebook": "10_a", "dataset": "d", "preset": "quick", "seed": 0}])
+        json.dumps([{"id": "cnn_inte.toy_ids", "paper": [1], "here": [1], "verdict": "reproduced",
+                     "reason": "", "notebook": "10_a", "dataset": "d", "preset": "quick", "seed": 0}])
     )  # fmt: skip
     runner.run(plan(root), **FAST)
     assert [len(runs_of(root, stem)) for stem in ("10_a", "20_b", "90_z")] == [1, 1, 2]
