@@ -28,10 +28,11 @@ class Split:
     labels: np.ndarray = field(repr=False)
 
     def __post_init__(self):
-        checks_of = (self.images, np.ndarray | ImageFiles), (self.labels, np.ndarray)
-        if not all(isinstance(value, kind) for value, kind in checks_of):
-            found = type(self.images).__name__, type(self.labels).__name__
-            raise ValueError(f"images and labels must be arrays, got {found[0]} and {found[1]}")
+        if not (isinstance(self.images, np.ndarray | ImageFiles) and isinstance(self.labels, np.ndarray)):
+            raise ValueError(
+                f"images and labels must be arrays, got {type(self.images).__name__} and "
+                f"{type(self.labels).__name__}"
+            )
         if self.images.ndim != 4 or self.images.dtype not in (np.float32, np.uint8):
             raise ValueError(
                 f"images must be float32 or uint8 (n, height, width, channels), "

@@ -55,7 +55,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise DataError(
                 f"{path} is not MNIST as Keras stores it: {name} should be uint8 {shape}, found {found}"
             )
-        labels = np.unique(array).tolist() if name.startswith("y") else list(range(10))
-        if labels != list(range(10)):
+        if name.startswith("y") and (labels := np.unique(array).tolist()) != list(range(10)):
             raise DataError(f"{path} is not MNIST: {name} should have the labels 0 to 9, found {labels}")
     return arrays

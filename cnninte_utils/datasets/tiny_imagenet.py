@@ -33,7 +33,7 @@ def load() -> ImageDataset:
     Validation are 10 training images of each class; the published test images have no labels.
     """
     archive = SOURCE.fetch()
-    wnids = tuple(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
+    wnids = _wnids(archive)
     code = {wnid: i for i, wnid in enumerate(wnids)}
     wnid_of = {name: row[0] for name, *row in _table(archive, _ANNOTATIONS)}
     words = {wnid: row[0] for wnid, *row in _table(archive, "words.txt")}
@@ -83,11 +83,15 @@ def boxes() -> np.ndarray:
     first, last = found[:, :2], found[:, 2:]
     if (first > last).any() or (last >= SIZE).any():
         raise DataError(f"{archive} has a box in {_ANNOTATIONS} that lies outside of its image")
-    wnids = np.array(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
-    labels = load().test.labels
-    if not np.array_equal(wnids[labels], [row[1] for row in rows]):
+    names = np.array(_wnids(archive))[load().test.labels]
+    if not np.array_equal(names, [row[1] for row in rows]):
         raise DataError(f"{archive} has other images than those in its {_ANNOTATIONS}")
     return found
+
+
+def _wnids(archive: Path) -> tuple[str, ...]:
+    """Return WordNet's ids of the classes, in the order of the labels."""
+    return tuple(sorted(read_text(archive, f"{_ROOT}/wnids.txt").split()))
 
 
 def _table(archive: Path, name: str) -> list[list[str]]:

@@ -192,9 +192,8 @@ def _steps_of(layer: keras.Layer, inputs: tuple[str, ...]) -> list[Step]:
         name = getattr(layer.activation, "__name__", str(layer.activation))
         raise ValueError(f"no rule backwards for {layer.name}: its activation is {name}, not Keras's ReLU")
     if isinstance(layer, keras.layers.Activation):
-        return [
-            Step(layer.name, "relu" if is_relu else "shape", inputs, ops.relu if is_relu else lambda x: x)
-        ]
+        kind, function = ("relu", ops.relu) if is_relu else ("shape", lambda x: x)
+        return [Step(layer.name, kind, inputs, function)]
     if not is_relu:
         return [_linear_step(layer, layer.name, inputs)]
     before = f"{layer.name} before its ReLU"

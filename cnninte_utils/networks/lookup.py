@@ -91,7 +91,9 @@ def feature_layers(model: keras.Model) -> list[str]:
         with batch normalisation.
     """
     refuse_unbuilt(model)
-    network = keras.Model(model.inputs, model.outputs)  # a Sequential does not tell what takes what
+    network = model
+    if isinstance(model, keras.Sequential):  # which does not tell what takes what
+        network = keras.Model(model.inputs, model.outputs)
     return [_feature_layer(network, layer).name for layer in model.layers if isinstance(layer, _CONVOLUTIONS)]
 
 

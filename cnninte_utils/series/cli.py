@@ -38,7 +38,7 @@ class _Errors(click.Group):
 def main():
     """Run a series of notebooks on looking inside convolutional networks."""
     backend = os.environ.get("KERAS_BACKEND")
-    if backend and find_spec(backend) is None:
+    if backend and not (backend.isidentifier() and find_spec(backend)):
         raise plan.SeriesError(
             f"$KERAS_BACKEND is {backend!r}, which is not installed: install it, or unset it"
         )

@@ -24,11 +24,7 @@ _FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<display>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$(?!\d)", re.DOTALL
 )
 _SHOWN = {"title": str, "alt": str}
-_NOTEBOOK = {
-    "nbformat": int,
-    "metadata": dict,
-    "cells": [{"cell_type": str, "source": (str, list), "metadata": dict}],
-}
+_EXECUTED = plan.NOTEBOOK | {"nbformat": int, "metadata": dict}
 
 
 def write_pages(folder: Path, out: Path | None = None) -> Path:
@@ -214,7 +210,7 @@ def _read(path: Path):
     import nbformat
 
     found = read_json(path)
-    if checks.has_form(found, _NOTEBOOK) and found["nbformat"] == 4 and nbformat.validator.isvalid(found):
+    if checks.has_form(found, _EXECUTED) and found["nbformat"] == 4 and nbformat.validator.isvalid(found):
         return nbformat.read(path, as_version=4)
     warnings.warn(f"{path} is no executed notebook, or not all of it, and gets no page", stacklevel=2)
     return None

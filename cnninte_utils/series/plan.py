@@ -13,6 +13,7 @@ from .. import checks, runs
 from ..artifacts import DataError, atomic_path, read_json
 
 __all__ = [
+    "NOTEBOOK",
     "PRESETS",
     "Notebook",
     "Parameter",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 PRESETS = ("quick", "standard", "paper")
+NOTEBOOK = {"cells": [{"cell_type": str, "source": (str, list), "metadata": dict}]}
+"""The form of every notebook that is read."""
 _KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
 _ENTRY = {
     "file": str,
@@ -210,7 +213,7 @@ def declared_parameters(path: Path) -> dict[str, Parameter]:
 def _source(path: Path) -> dict[str, Any]:
     """Return a notebook of the series as JSON, sure of its form."""
     found = read_json(path)
-    if not checks.has_form(found, {"cells": [{"cell_type": str, "source": (str, list), "metadata": dict}]}):
+    if not checks.has_form(found, NOTEBOOK):
         raise SeriesError(f"{path} is absent, or no notebook: restore it")
     return found
 

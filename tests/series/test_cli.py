@@ -217,7 +217,7 @@ def test_refresh_wants_a_record_of_the_right_form(root, fast):
     )
 
 
-@pytest.mark.parametrize("backend", ["torch_of_no_version", "nonsense"])
+@pytest.mark.parametrize("backend", ["torch_of_no_version", "nonsense", "no.such.module"])
 def test_a_backend_that_is_not_there_is_one_sentence(root, monkeypatch, backend):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     result = call("run", "10")

@@ -85,13 +85,12 @@ def cascade(
         return np.abs(sums) if is_absolute else sums
 
     own = seen(model)
-
-    def similarity(names: tuple[str, ...], state: int) -> np.ndarray:
-        maps = seen(randomized(model, names, state)) if names else own
-        return measures.rank_correlations(own, maps)
-
     states = range(random_state, random_state + n_shuffles)
-    return {tuple(n): np.mean([similarity(n, s) for s in (states if n else [0])], axis=0) for n in order}
+    found = {}
+    for names in order:
+        others = (seen(randomized(model, names, state)) for state in states) if names else [own]
+        found[tuple(names)] = np.mean([measures.rank_correlations(own, maps) for maps in others], axis=0)
+    return found
 
 
 def between_images(maps: np.ndarray, *, is_absolute: bool = True) -> float:
