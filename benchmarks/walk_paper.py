@@ -1,11 +1,11 @@
-"""Walk `paper` of notebooks 20-22, 30 and 31, every cell, on few images, in less than 12 GB.
+"""Walk `paper` of notebooks 20-23 and 30-32, every cell, on few images, in less than 12 GB.
 
 Networks have the full width and take 224×224 pixels. AlexNet and VGG19 are read from files of the published
 layouts (Caffe's in ONNX, Keras's in HDF5) that are filled with random weights first, so that nothing is
 downloaded. Parameters are those of `paper` but for SMALLEST. Each notebook runs in a process of its own; its
 time and the peak of its memory are printed.
 
-    python benchmarks/walk_paper.py            # all five
+    python benchmarks/walk_paper.py            # all seven
     python benchmarks/walk_paper.py 20 31
 """
 
@@ -41,9 +41,22 @@ SMALLEST = {
     "22": _TRANSFER
     | {"n_per_class": 30, "n_seeds": 1, "max_iter": 250, "projections": ["tsne", "pca"]}
     | {"refine_epochs": [1, 2], "refine_train": 32},
+    "23": _TRANSFER
+    | {
+        "epochs_proper": 1,
+        "n_train": 32,
+        "n_per_class": 30,
+        "n_seeds": 2,
+        "n_samples": 2,
+        "max_iter": 250,
+        "image_class": "fish",
+    },
     "30": _PAIRS | {"dataset": "toyworld_scenes", "path_images": 32, "path_epochs": 1},
     "31": _PAIRS
     | {"dataset": ["toyworld_scenes"], "labelled": "toyworld_broden", "n_images": 60, "n_null": 1},
+    "32": _PAIRS
+    | {"dataset": "toyworld_scenes", "labelled": "toyworld_broden", "n_images": 60, "n_null": 1}
+    | {"networks": ["alexnet"], "factors": [0.0, 1.0], "skip_epochs": 1},
 }
 
 

@@ -275,6 +275,56 @@ def shrinking_path(path: pd.DataFrame, *, chosen: float, chance: float) -> Figur
     return figure
 
 
+def penalties_by_factor(
+    tried: pd.DataFrame, chosen: Mapping[tuple[str, str], float], *, chance: float
+) -> Figure:
+    """Draw accuracy above and detectors below against how strong each penalty is, a column for each network.
+
+    Parameters
+    ----------
+    tried : DataFrame
+        One row for each training: ``network``, ``penalty``, ``factor`` (a multiple of the penalty's usual λ),
+        ``accuracy`` with its interval ``low`` and ``high``, ``detectors``.
+    chosen : mapping of (str, str) to float
+        Network, penalty → the factor that is ringed.
+    chance : float
+        Accuracy of a guess.
+    """
+    networks, factors = tried["network"].unique(), sorted(tried["factor"].unique())
+    size = max(6, 1 + 3.8 * len(networks)), 5
+    figure, axes = plt.subplots(
+        2, len(networks), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
+    )
+    colors = penalty_colors(tried["penalty"].unique())
+    for (above, below), network in zip(axes.T, networks, strict=True):
+        for number, (kind, color) in enumerate(colors.items()):
+            some = tried[(tried["network"] == network) & (tried["penalty"] == kind)].sort_values("factor")
+            places = np.searchsorted(factors, some["factor"]) + 0.1 * (number - (len(colors) - 1) / 2)
+            margins = np.abs(some[["low", "high"]].to_numpy().T - some["accuracy"].to_numpy())
+            style = {"color": color, "marker": _MARKERS[number], "ms": 5, "ls": _LINE_STYLES[number]}
+            above.errorbar(places, some["accuracy"], yerr=margins, capsize=2, **style)
+            below.plot(places, some["detectors"], label=kind.replace("_", " "), **style)
+            for place, n in zip(places, some["detectors"], strict=True):
+                below.annotate(f"{n}", (place, n), xytext=(0, 9 - 23 * number), textcoords="offset points",
+                               ha="center", fontsize=8, color=color)  # fmt: skip
+            is_chosen = (some["factor"] == chosen[network, kind]).to_numpy()
+            for ax, column in ((above, "accuracy"), (below, "detectors")):
+                ax.scatter(places[is_chosen], some.loc[is_chosen, column], s=150, facecolors="none",
+                           edgecolors=color, lw=1.5, zorder=3)  # fmt: skip
+        above.axhline(chance, color="0.4", ls=":", lw=1)
+        above.set_title(network.replace("_b", "-B").replace("alexnet", "AlexNet"), fontsize=11, loc="center")
+        below.set(xlabel="λ, in multiples of the usual one")
+        below.set_xticks(range(len(factors)), [f"{factor:g}" for factor in factors])
+        below.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].text(0, chance + 0.01, "chance", fontsize=8, color="0.3", va="bottom", ha="center")
+    axes[0, 0].set(ylabel="validation accuracy")
+    axes[0, 0].set_ylim(bottom=0)
+    axes[1, 0].set(ylabel="unique detectors")
+    axes[1, 0].set_ylim(0, 1.2 * tried["detectors"].max() + 1)
+    axes[1, 0].legend(fontsize=9, loc="lower left")
+    return figure
+
+
 def group_maps(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> Figure:
     """Draw an image beside where the filters of a group are active in it, a row for each network.
 

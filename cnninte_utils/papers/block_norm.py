@@ -1,4 +1,4 @@
-"""Train the pairs of paper C: AlexNet and AlexNet-B, with weight decay and with block norm."""
+"""Train the pairs of paper C, and of networks with skips: one with weight decay, one with block norm."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "FILTERS",
     "NETWORKS",
     "PENALTIES",
+    "SKIPS",
     "SMALLEST",
     "network_options",
     "reduction",
@@ -27,6 +28,9 @@ __all__ = [
 
 NETWORKS = {"alexnet": False, "alexnet_b": True}
 """Whether each normalises batches after every convolution."""
+
+SKIPS = {"resnet": {"depth": 20}, "densenet": {"depth": 16}}
+"""Networks with skip connections, which paper C plans to try → how deep; both are for small images."""
 
 PENALTIES: Mapping[str, Penalty] = {
     "weight_decay": Penalty("weight_decay", 5e-4),
@@ -54,11 +58,14 @@ def network_options(network: str, n_classes: int, *, width: float, input_size: i
     Images of fewer than 128 pixels get a first layer of 7×7 with stride 2 instead of 11×11 with stride 4, so
     that conv3 to conv5 keep more than 3×3 positions, and global pooling instead of fully connected layers.
     """
-    has_batch_norm = checks.choice("network", network, NETWORKS)
+    checks.choice("network", network, [*NETWORKS, *SKIPS])
     options = {
-        "variant": "one_tower", "batch_norm": has_batch_norm, "n_classes": n_classes, "width": width,
-        "input_size": input_size, "mean": list(MEAN), "std": list(STD), "head": "fc",
+        "n_classes": n_classes, "width": width, "input_size": input_size,
+        "mean": list(MEAN), "std": list(STD),
     }  # fmt: skip
+    if network in SKIPS:
+        return options | SKIPS[network]
+    options |= {"variant": "one_tower", "batch_norm": NETWORKS[network], "head": "fc"}
     small = {"first_kernel": 7, "first_stride": 2, "head": "pooling"}
     return options | (small if input_size < SMALL else {})
 
@@ -79,7 +86,7 @@ def train(
 
     Parameters
     ----------
-    network : {"alexnet", "alexnet_b"}
+    network : {"alexnet", "alexnet_b", "resnet", "densenet"}
     penalty : Penalty
     dataset : ImageDataset
         Of colour images.
@@ -102,7 +109,8 @@ def train(
         schedule="cosine", is_augmented=True, algorithm="sgd",
     )  # fmt: skip
     options = network_options(network, len(dataset.class_names), width=width, input_size=input_size)
-    return fit_or_load("alexnet", dataset, recipe, options=options, objective=penalty)
+    architecture = network if network in SKIPS else "alexnet"
+    return fit_or_load(architecture, dataset, recipe, options=options, objective=penalty)
 
 
 def table_1(counts: pd.DataFrame, dataset: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -26,8 +26,12 @@ __all__ = [
     "two_objects",
 ]
 
-PACKAGED = {"resnet8_toyworld": 0, "resnet8_toyworld_1": 1}
-"""The networks on Toyworld that come with the package, as each takes a minute: name → seed."""
+PACKAGED = {
+    "resnet8_toyworld": ("toyworld", 0),
+    "resnet8_toyworld_1": ("toyworld", 1),
+    "resnet8_cifar10": ("cifar10", 0),
+}
+"""The small networks that come with the package, as each takes a minute or twenty: name → data set, seed."""
 
 _RECIPE = {"batch_size": 32, "learning_rate": 3e-3, "schedule": "cosine", "is_augmented": True}
 _N_CLASSES = 20
@@ -65,8 +69,8 @@ class TwoObjects:
 def small_resnet(dataset: ImageDataset, *, epochs: int = 15, seed: int = 0) -> TrainedNetwork:
     """Train a residual network of eight layers at 32×32 pixels, or load it.
 
-    It ends in global average pooling and its last maps are 8×8, so that class activation maps say where. On
-    Toyworld with the seeds 0 and 1 it comes with the package.
+    It ends in global average pooling and its last maps are 8×8, so that class activation maps say where.
+    Those of :data:`PACKAGED` come with the package.
 
     Parameters
     ----------
@@ -80,8 +84,9 @@ def small_resnet(dataset: ImageDataset, *, epochs: int = 15, seed: int = 0) -> T
 
 def small_resnet_for_package(name: str, folder: Path) -> TrainedNetwork:
     """Train a network of :data:`PACKAGED` and write what comes with the package."""
-    dataset = datasets.load("toyworld")
-    recipe = _recipe(dataset, 15, PACKAGED[name])
+    dataset_name, seed = PACKAGED[name]
+    dataset = datasets.load(dataset_name)
+    recipe = _recipe(dataset, 15, seed)
     return fit_for_package(folder, name, "resnet", dataset, recipe, options=_options(dataset))
 
 

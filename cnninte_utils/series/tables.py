@@ -31,8 +31,6 @@ HEADLINES = (
     "qdv.order.vgg19_ahead_from_third",
     "block_norm.gain.places50_1.alexnet",
     "block_norm.gain.places50_1.alexnet_b",
-    "block_norm.gain.places50_2.alexnet",
-    "block_norm.gain.places50_2.alexnet_b",
     "survey.lrp.is_deeplift_at_zero",
 )
 """The claims that README shows."""

@@ -167,6 +167,38 @@ def test_shrinking_path_has_accuracies_with_intervals_above_living_groups():
     assert [text.get_text() for text in above.texts] == ["chance"]
 
 
+def test_penalties_by_factor_have_accuracy_above_counts_and_ring_what_was_chosen():
+    rows = [
+        ("alexnet", "weight_decay", 0, 0.2, 10), ("alexnet", "weight_decay", 10, 0.4, 12),
+        ("alexnet", "block_norm", 0, 0.2, 10), ("alexnet", "block_norm", 10, 0.1, 7),
+        ("resnet", "weight_decay", 0, 0.3, 20), ("resnet", "block_norm", 0, 0.3, 21),
+    ]  # fmt: skip
+    tried = pd.DataFrame(rows, columns=["network", "penalty", "factor", "accuracy", "detectors"])
+    tried = tried.assign(low=tried["accuracy"] - 0.05, high=tried["accuracy"] + 0.1)
+    chosen = {("alexnet", "weight_decay"): 10, ("alexnet", "block_norm"): 0}
+    chosen |= {("resnet", kind): 0 for kind in ("weight_decay", "block_norm")}
+    left, right, counts, more_counts = drawings.penalties_by_factor(tried, chosen, chance=0.05).axes
+    assert [ax.get_title() for ax in (left, right)] == ["AlexNet", "resnet"]
+    decay, block = left.containers
+    assert [decay.lines[0].get_ydata().tolist(), block.lines[0].get_ydata().tolist()] == [
+        [0.2, 0.4],
+        [0.2, 0.1],
+    ]
+    ends = np.array(decay.lines[2][0].get_segments())[:, :, 1]
+    assert ends == pytest.approx(np.array([[0.15, 0.3], [0.35, 0.5]]))
+    assert [line.get_ydata().tolist() for line in counts.lines] == [[10, 12], [10, 7]]
+    assert [np.round(line.get_xdata()).tolist() for line in counts.lines] == [[0, 1], [0, 1]]
+    rings = [ring.get_offsets()[0].tolist() for ring in counts.collections]
+    assert np.round(rings).tolist() == [[1, 12], [0, 10]]
+    assert [line.get_ydata().tolist() for line in more_counts.lines] == [[20], [21]]
+    assert ticks(counts.xaxis) == ["0", "10"]
+    assert legend(counts) == ["weight decay", "block norm"]
+    assert [text.get_text() for text in counts.texts] == ["10", "12", "10", "7"]
+    assert [text.get_text() for text in left.texts] == ["chance"]
+    assert left.lines[-1].get_ydata() == [0.05, 0.05]
+    assert counts.get_ylim()[1] > 21
+
+
 def test_group_maps_share_one_scale_beside_the_image():
     masks = {"without": np.zeros((2, 2, 3)), "with": np.full((2, 2, 3), 0.25)}
     masks["with"][0, 0, 2] = 1

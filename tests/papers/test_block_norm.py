@@ -7,7 +7,7 @@ import pytest
 
 from cnninte_utils import claims, datasets
 from cnninte_utils.methods.group_norms.objective import Penalty
-from cnninte_utils.methods.group_norms.weights import group_strengths
+from cnninte_utils.methods.group_norms.weights import group_strengths, strengths_of
 from cnninte_utils.networks import builders, lookup
 from cnninte_utils.networks.training import Recipe, fit_or_load
 from cnninte_utils.papers import block_norm
@@ -146,6 +146,28 @@ def test_pairs_are_one_tower_networks_as_published(network, layers):
     assert lookup.feature_layers(model) == [layers.format(i) for i in range(1, 6)]
     filters = [model.get_layer(f"conv{i}").filters for i in range(1, 6)]
     assert filters == [64, 192, 384, 256, 256]
+
+
+@pytest.mark.parametrize(("network", "n_convolutions"), [("resnet", 19), ("densenet", 15)])
+def test_networks_with_skips_are_penalised_at_every_convolution(network, n_convolutions, scenes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(block_norm, "fit_or_load", lambda *given, **options: asked.append((given, options)))
+    block_norm.train(network, block_norm.PENALTIES["block_norm"], scenes, input_size=32, batch_size=20)
+    [((architecture, _, _), options)] = asked
+    assert architecture == network
+    keras.utils.set_random_seed(0)
+    model = builders.build(architecture, **options["options"])
+    penalised = options["objective"].applied_to(model)
+    assert len(penalised.losses) == n_convolutions
+    strengths = strengths_of(model, 5)
+    assert float(sum(penalised.losses)) == pytest.approx(
+        0.005 * sum(each.sum() for each in strengths.values()), rel=1e-4
+    )
+
+
+def test_unknown_networks_are_refused_with_those_that_there_are(scenes):
+    with pytest.raises(ValueError, match=r"vgg19.*alexnet, alexnet_b, resnet, densenet"):
+        block_norm.train("vgg19", block_norm.PENALTIES["block_norm"], scenes)
 
 
 def test_a_pair_is_trained_alike(scenes):
