@@ -25,6 +25,7 @@ _SPARE_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#0072B2")
 _LINE_STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _TOUCH_COLOR = "#D55E00"
+_BEHIND_TEXT = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
 
 
 def penalty_colors(names: Iterable[str]) -> dict[str, str]:
@@ -305,15 +306,16 @@ def penalties_by_factor(
             above.errorbar(places, some["accuracy"], yerr=margins, capsize=2, **style)
             below.plot(places, some["detectors"], label=kind.replace("_", " "), **style)
             for place, n in zip(places, some["detectors"], strict=True):
-                below.annotate(f"{n}", (place, n), xytext=(0, 9 - 23 * number), textcoords="offset points",
-                               ha="center", fontsize=8, color=color)  # fmt: skip
+                offset, side = ((-6, 4), "right") if number == 0 else ((9, -10), "left")
+                below.annotate(f"{n}", (place, n), xytext=offset, textcoords="offset points", ha=side,
+                               fontsize=8, color=color, bbox=_BEHIND_TEXT)  # fmt: skip
             is_chosen = (some["factor"] == chosen[network, kind]).to_numpy()
             for ax, column in ((above, "accuracy"), (below, "detectors")):
                 ax.scatter(places[is_chosen], some.loc[is_chosen, column], s=150, facecolors="none",
                            edgecolors=color, lw=1.5, zorder=3)  # fmt: skip
         above.axhline(chance, color="0.4", ls=":", lw=1)
         above.set_title(network.replace("_b", "-B").replace("alexnet", "AlexNet"), fontsize=11, loc="center")
-        below.set(xlabel="λ, in multiples of the usual one")
+        below.set(xlabel="λ, in multiples of the usual one", xlim=(-0.5, len(factors) - 0.5))
         below.set_xticks(range(len(factors)), [f"{factor:g}" for factor in factors])
         below.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].text(0, chance + 0.01, "chance", fontsize=8, color="0.3", va="bottom", ha="center")
