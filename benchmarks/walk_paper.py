@@ -56,7 +56,7 @@ SMALLEST = {
     | {"dataset": ["toyworld_scenes"], "labelled": "toyworld_broden", "n_images": 60, "n_null": 1},
     "32": _PAIRS
     | {"dataset": "toyworld_scenes", "labelled": "toyworld_broden", "n_images": 60, "n_null": 1}
-    | {"networks": ["alexnet"], "factors": [0.0, 1.0], "skip_epochs": 1},
+    | {"networks": ["alexnet"], "factors": [0.0, 1.0], "n_seeds": [1], "skip_epochs": 1},
 }
 
 
@@ -111,10 +111,10 @@ def walk(number: str) -> None:
 
 
 def few(data: datasets.ImageDataset) -> datasets.ImageDataset:
-    """Return two classes: ten mini-batches for training, 30 images of each in validation and test."""
+    """Return two classes: ten mini-batches for training, of each 30 images for validation and 100 in test."""
     data = data.with_classes(2).with_train(160)
-    splits = {name: getattr(data, name) for name in ("validation", "test")}
-    return replace(data, **{name: split.take(split.per_class(30, 0)) for name, split in splits.items()})
+    splits = {"validation": (data.validation, 30), "test": (data.test, 100)}
+    return replace(data, **{name: split.take(split.per_class(n, 0)) for name, (split, n) in splits.items()})
 
 
 def main(*numbers: str) -> None:
