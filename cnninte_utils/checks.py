@@ -15,6 +15,7 @@ __all__ = [
     "images",
     "layers",
     "not_negative",
+    "one_for_each",
     "require",
     "units",
     "within",
@@ -66,6 +67,23 @@ def at_least(smallest: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if not isinstance(number, Integral) or isinstance(number, bool) or number < smallest:
             raise ValueError(f"the whole number {name} must be at least {smallest}, got {number!r}")
+
+
+def one_for_each(names: Sequence[str], **counts: Sequence[int]) -> None:
+    """Refuse what is not a list with a whole number from 1 on for each of `names`.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first that is not.
+    """
+    for name, numbers in counts.items():
+        is_list = has_form(numbers, [int]) and len(numbers) == len(names)
+        if not is_list or min(numbers, default=1) < 1:
+            raise ValueError(
+                f"{name} must be {len(names)} whole numbers from 1 on, one for each of "
+                f"{', '.join(names)}, got {numbers!r}"
+            )
 
 
 def not_negative(**factors: float) -> None:

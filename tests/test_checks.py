@@ -31,6 +31,14 @@ def test_whole_numbers_of_numpy_count():
     checks.at_least(0, steps=np.uint8(0))
 
 
+@pytest.mark.parametrize("numbers", [[1], [1, 2, 3], [1, 0], [1, 2.0], [1, True], (1, 2), 2, None])
+def test_what_does_not_count_for_each_is_refused(numbers):
+    checks.one_for_each(["a", "b"], n=[1, 2])
+    checks.one_for_each([], n=[])
+    with pytest.raises(ValueError, match="n must be 2 whole numbers from 1 on, one for each of a, b, got"):
+        checks.one_for_each(["a", "b"], n=numbers)
+
+
 @pytest.mark.parametrize("factor", [-1e-9, float("inf"), float("nan")])
 def test_factors_that_weigh_nothing_are_refused(factor):
     with pytest.raises(ValueError, match="strength must be finite and not negative, got"):

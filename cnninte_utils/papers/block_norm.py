@@ -15,6 +15,7 @@ from ..networks.training import Recipe, TrainedNetwork, fit_or_load
 __all__ = [
     "CHOICES",
     "FILTERS",
+    "HANDED_ON",
     "NETWORKS",
     "PENALTIES",
     "SKIPS",
@@ -31,6 +32,12 @@ NETWORKS = {"alexnet": False, "alexnet_b": True}
 
 SKIPS = {"resnet": {"depth": 20}, "densenet": {"depth": 16}}
 """Networks with skip connections, which paper C plans to try → how deep; both are for small images."""
+
+HANDED_ON = {
+    "resnet": ["relu_conv1", *(f"relu_add{number}" for number in range(3, 20, 2))],
+    "densenet": ["relu_before_conv6", "relu_before_conv11", "relu_before_pooling"],
+}
+"""Network with skip connections → the layers whose maps its blocks hand on, at the depth of `SKIPS`."""
 
 PENALTIES: Mapping[str, Penalty] = {
     "weight_decay": Penalty("weight_decay", 5e-4),

@@ -234,3 +234,12 @@ def test_table_1_by_hand():
     assert measured["block_norm.gain.places50_1.alexnet"] is True  # +3 and -1
     assert reasons["block_norm.gain.places50_1.alexnet"] == "each pair of trainings: +3, -1"
     assert measured["block_norm.gain.places50_1.alexnet_b"] is False
+
+
+def test_what_blocks_hand_on_is_as_wide_as_published():
+    widths = {}
+    for network, layers in block_norm.HANDED_ON.items():
+        model = builders.build(network, **block_norm.network_options(network, 10, width=1.0, input_size=32))
+        widths[network] = [model.get_layer(layer).output.shape[-1] for layer in layers]
+    assert widths["resnet"] == [16] + 3 * [16] + 3 * [32] + 3 * [64]
+    assert widths["densenet"] == [16 + 4 * 12, 64 + 4 * 12, 112 + 4 * 12]
