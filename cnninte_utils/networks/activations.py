@@ -10,6 +10,7 @@ from .lookup import chosen_layers, images_at_once
 __all__ = ["SUMMARIES", "Batches", "activations", "layer_output", "predict"]
 
 SUMMARIES = ("max", "mean")
+_AT_ONCE = 2**29  # bytes that all layers together may keep of images that are not streamed
 
 
 def activations(
@@ -63,9 +64,24 @@ def predict(model: keras.Model, images: np.ndarray | Split, *, batch_size: int =
     """
     checks.at_least(1, batch_size=batch_size)
     batch_size = min(batch_size, images_at_once(model))
+    n_few = min(batch_size, images_at_once(model, keeps_all=True, n_bytes=_AT_ONCE))
     if isinstance(images, Split):
-        return model.predict(Batches(images, model.input_shape[1:], batch_size), verbose=0)
-    return model.predict(checks.images(images, model.input_shape[1:]), batch_size=batch_size, verbose=0)
+        batches = Batches(images, model.input_shape[1:], batch_size)
+        if len(images) > n_few:
+            return model.predict(batches, verbose=0)
+        images = batches[0]
+    else:
+        images = checks.images(images, model.input_shape[1:])
+        if len(images) > n_few:
+            return model.predict(images, batch_size=batch_size, verbose=0)
+    # For a few images Keras would take longer to trace the network than to run it
+    is_list = isinstance(getattr(model, "input", None), list)  # what the model was built with
+    outputs = model([images] if is_list else images, training=False)
+    return keras.tree.map_structure(_writable, outputs)
+
+
+def _writable(tensor) -> np.ndarray:
+    return np.require(keras.ops.convert_to_numpy(tensor), requirements="W")
 
 
 class Batches(keras.utils.PyDataset):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from cnninte_utils.datasets import Split
 from cnninte_utils.networks import builders
 from cnninte_utils.networks.activations import activations, predict
 from cnninte_utils.networks.gradients import vector_jacobian_product
@@ -38,9 +39,15 @@ def test_equal_to_calling_layer_after_layer(network, images, name):
     assert np.allclose(activations(network, name, images), by_hand(network, images, name), atol=1e-4)
 
 
-def test_batches_make_no_difference(network, images):
-    whole, parts = (activations(network, "fc1", images, batch_size=n) for n in (7, 3))
-    assert np.allclose(whole, parts, atol=1e-4)
+@pytest.mark.parametrize("kind", ["array", "split"])
+def test_few_at_once_and_many_in_batches_are_the_same(network, images, kind):
+    if kind == "split":
+        images = Split(images, np.zeros(7, np.int64))
+    whole, parts = (activations(network, ["conv2", "fc1"], images, batch_size=n) for n in (7, 3))
+    for name in ("conv2", "fc1"):
+        assert np.allclose(whole[name], parts[name], atol=1e-4)
+        assert whole[name].flags.writeable
+        assert parts[name].flags.writeable
 
 
 @pytest.mark.parametrize("summary", ["max", "mean"])
