@@ -20,7 +20,8 @@ unit: $(VENV)/.installed ## unit tests
 	$(VENV)/bin/python -m pytest
 
 notebooks: $(VENV)/.installed ## the committed notebooks, every cell
-	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; OMP_NUM_THREADS=1 CNNINTE_RUN_DIR=$$folder \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 CNNINTE_RUN_DIR=$$folder \
 	$(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
 
 lab: $(VENV)/.installed ## JupyterLab with the series' kernel

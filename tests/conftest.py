@@ -1,8 +1,11 @@
 """Every test has a cache of its own and no data folder but the one it names."""
 
+import gc
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy: threads that wait for each other take most of the time
+# Before NumPy and TensorFlow: threads that wait for each other take most of the time
+os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 import pytest
 from hypothesis import settings
@@ -12,6 +15,8 @@ from hypothesis import settings
 settings.register_profile("drawn", deadline=None)
 settings.register_profile("series", deadline=None, derandomize=True)
 settings.load_profile("series")
+
+gc.set_threshold(100_000, 20, 50)  # graphs are many objects, and hardly any of them garbage
 
 REAL_DATA = os.environ.get("CNNINTE_DATA")
 
