@@ -1,12 +1,15 @@
 """Which files of the package a notebook rests on: what its code imports, and what that imports in turn."""
 
 import ast
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["imported_files"]
 
 _DATA = (".yaml", ".mplstyle", ".npz")
+_PARSING = threading.Lock()
+"""Notebooks of a run are threads, and Python 3.11.7 gives up when two of them parse at once (gh-106905)."""
 
 
 def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
@@ -37,16 +40,21 @@ def imported_files(cells: Iterable[str], package: Path) -> list[Path]:
             text = path.read_text(encoding="utf-8")
             module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
             is_folder = path.name == "__init__.py"
-            waiting += _imported(ast.parse(text), module.removesuffix(".__init__"), is_folder=is_folder)
+            waiting += _imported(_tree(text), module.removesuffix(".__init__"), is_folder=is_folder)
             if "import_module(" in text:
                 beside = (other.relative_to(package.parent) for other in path.parent.rglob("*.py"))
                 waiting += [".".join(other.with_suffix("").parts) for other in beside]
     return sorted(found | {path for path in package.rglob("*") if path.suffix in _DATA})
 
 
+def _tree(code: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(code)
+
+
 def _parsed(cell: str) -> ast.Module:
     try:
-        return ast.parse(cell)
+        return _tree(cell)
     except SyntaxError:  # of a line of IPython's own, or of a cell that fails when it is run
         return _parsed_without_magics(cell)
 
@@ -56,7 +64,7 @@ def _parsed_without_magics(cell: str) -> ast.Module:
 
     body = "\n".join(line for line in cell.splitlines() if not line.startswith("%%"))
     try:
-        return ast.parse(TransformerManager().transform_cell(body))
+        return _tree(TransformerManager().transform_cell(body))
     except SyntaxError:
         return ast.Module([], [])
 

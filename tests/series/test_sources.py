@@ -1,5 +1,8 @@
+import gc
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,18 @@ def test_only_what_rests_on_a_changed_module_runs_again(tmp_path, monkeypatch, c
         stream.write("# a comment\n")
     runner.run(plan(root, "10"), **FAST)
     assert len(runs_of(root, "10_a")) == n_runs
+
+
+def test_two_threads_may_follow_imports_at_once():
+    """Python 3.11.7 gives up if another thread parses while its collector runs in the middle of a parse."""
+    wanted = imported_files(["import cnninte_utils.claims"], PACKAGE)
+    threshold, let_others_run = gc.get_threshold(), lambda phase, info: time.sleep(0)
+    gc.callbacks.append(let_others_run)
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(imported_files, ["import cnninte_utils.claims"], PACKAGE) for _ in range(4)]
+            assert all(each.result() == wanted for each in asked)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(let_others_run)
