@@ -10,7 +10,7 @@ from .lookup import chosen_layers, images_at_once
 __all__ = ["SUMMARIES", "Batches", "activations", "layer_output", "predict"]
 
 SUMMARIES = ("max", "mean")
-_AT_ONCE = 2**29  # bytes that all layers together may keep of images that are not streamed
+_AT_ONCE = 2**26  # bytes that all layers together may keep of images that are not streamed
 
 
 def activations(
