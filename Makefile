@@ -1,6 +1,7 @@
-.PHONY: run test lint unit notebooks lab bench clean
+.PHONY: run test lint unit unit-methods unit-rest notebooks lab bench clean
 VENV := .venv
 PYTHON ?= python3
+MAKEFLAGS += --no-print-directory
 # glibc keeps a tensor's memory for the next step instead of asking the system for it again
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 68719476736
@@ -8,7 +9,7 @@ export MALLOC_TRIM_THRESHOLD_ := 68719476736
 run: $(VENV)/.installed ## the whole series at quick, on embedded data, two notebooks at a time
 	$(VENV)/bin/cnninte run --jobs 2
 
-test: lint ## lint; then unit tests and committed notebooks, side by side
+test: lint ## lint; then unit tests and committed notebooks, two parts at a time
 	$(MAKE) --jobs=2 --output-sync=target unit notebooks
 
 lint: $(VENV)/.installed ## style and import contracts
@@ -16,13 +17,22 @@ lint: $(VENV)/.installed ## style and import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 
-unit: $(VENV)/.installed ## unit tests
-	$(VENV)/bin/python -m pytest
+unit: unit-methods unit-rest ## unit tests
 
-notebooks: $(VENV)/.installed ## the committed notebooks, every cell
+unit-methods: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest tests/methods
+
+unit-rest: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest --ignore=tests/methods
+
+notebooks: $(VENV)/.installed ## the committed notebooks, every cell; the scoreboard after all others
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 CNNINTE_RUN_DIR=$$folder \
-	$(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks
+	export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 CNNINTE_RUN_DIR=$$folder; \
+	$(MAKE) notebooks-9
+
+notebooks-9: notebooks-4 notebooks-3 notebooks-2 notebooks-1 notebooks-0
+notebooks-%:
+	$(VENV)/bin/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=600 notebooks/$*?_*.ipynb
 
 lab: $(VENV)/.installed ## JupyterLab with the series' kernel
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (cnninte)"

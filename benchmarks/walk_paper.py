@@ -127,7 +127,8 @@ def main(*numbers: str) -> None:
             write(path)
         for number in numbers or SMALLEST:
             started = time.perf_counter()
-            child = subprocess.Popen([sys.executable, __file__, "--walk", number])
+            as_run = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+            child = subprocess.Popen([sys.executable, __file__, "--walk", number], env=as_run)  # at `paper`
             _, status, usage = os.wait4(child.pid, 0)
             seconds, gigabytes = time.perf_counter() - started, usage.ru_maxrss / 2**20
             print(f"{number} at paper: {seconds:.0f} s, {gigabytes:.1f} GB at the peak", flush=True)

@@ -1,7 +1,9 @@
 """Fit a network once; afterwards load it."""
 
+import gc
 import json
 import re
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +46,9 @@ FORMER_MODULES = {
 }
 """Where classes that stored networks name are, and where they were in the first edition."""
 _VALIDATION_BATCH = 100
+_SECONDS_APART = 10
+"""Two checkpoints are, at least: writing one takes a small network as long as many steps."""
+_MANY_WEIGHTS = 20_000_000
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -59,8 +64,8 @@ class Recipe:
     learning_rate : float
         Its largest value if there is a schedule.
     report_every : int
-        Steps between two points of the learning curves, and between two checkpoints; the steps must be a
-        multiple of it.
+        Steps between two points of the learning curves, at which there may be a checkpoint; the steps must
+        be a multiple of it.
     seed : int
         Of the initial weights, the order of the images, augmentation and dropout.
     schedule : {"constant", "cosine"}
@@ -159,10 +164,10 @@ def fit_or_load(
 
     A few networks come with the package (``bundled/``). Any other is stored as a ``.keras`` file keyed by
     the architecture and its options, the initial weights, the recipe, the objective, the data's fingerprint,
-    the backend and Keras's version. A training that was killed goes on from its last report, and ends where
-    it would have (but for dropout on the torch backend, which takes random numbers of torch's own). The
-    learning curves come from the training batches and the validation split; the test split is never looked
-    at.
+    the backend and Keras's version. A training that was killed goes on from its last checkpoint (at a report,
+    not two within ten seconds) and ends where it would have (but for dropout on the torch backend, which
+    takes random numbers of torch's own). The learning curves come from the training batches and the
+    validation split; the test split is never looked at.
 
     Parameters
     ----------
@@ -244,21 +249,24 @@ def _run_or_load(training: "_Training") -> TrainedNetwork:
         return network, network.history
 
     def load(path: Path, history: dict) -> TrainedNetwork:
-        return TrainedNetwork(load_model(path), history, was_cached=True)
+        return TrainedNetwork(load_model(path, compile=False), history, was_cached=True)
 
     network = artifact.get_or_make(load, make)
     checkpoint.remove()
     return network
 
 
-def load_model(path: Path) -> keras.Model:
-    """Load a ``.keras`` file, whose layers and penalties may be this package's; code in it is refused."""
+def load_model(path: Path, **options) -> keras.Model:
+    """Load a ``.keras`` file, whose layers and penalties may be this package's; code in it is refused.
+
+    Options are those of Keras's ``load_model``.
+    """
     with zipfile.ZipFile(path) as archive:
         config = archive.read("config.json").decode()
     now = {then: now for now, then in FORMER_MODULES.items()}
     for name in set(re.findall(r'"module": "cnninte_utils\.([\w.]+)"', config)):
         import_module(f"cnninte_utils.{now.get(name, name)}")  # so that Keras knows its classes
-    return keras.models.load_model(path, safe_mode=True)
+    return keras.models.load_model(path, safe_mode=True, **options)
 
 
 @dataclass(frozen=True)
@@ -299,7 +307,7 @@ class _Training:
             if card["determinants"] == wanted:
                 model = self._start()
                 Weights.load(path.with_suffix(".npz")).put_into(model)
-                return TrainedNetwork(model, card["history"], was_cached=True)
+                return TrainedNetwork(_without_optimizer(model), card["history"], was_cached=True)
         return None
 
     def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
@@ -317,6 +325,8 @@ class _Training:
         validation = validation.take(slice(None, None, max(1, len(validation) // _N_VALIDATION)))
         n_validation = min(_VALIDATION_BATCH, images_at_once(model))
         if n_done < n_reports:
+            if model.count_params() > _MANY_WEIGHTS:
+                gc.collect()  # an earlier network, and what it was trained with, is gigabytes in a cycle
             _make_variables(model)
             batches = _MiniBatches(self.dataset.train, recipe, size, n_done)
             checked = Batches(validation, model.input_shape[1:], n_validation, has_labels=True)
@@ -343,8 +353,7 @@ class _Training:
             weights = model.get_weights()
             model = self._start("float32")
             model.set_weights(weights)
-            _make_variables(model)
-        return TrainedNetwork(model, history, was_cached=False)
+        return TrainedNetwork(_without_optimizer(model), history, was_cached=False)
 
     def _start(self, precision: str | None = None) -> keras.Model:
         keras.utils.set_random_seed(self.recipe.seed)
@@ -374,6 +383,11 @@ def _precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _without_optimizer(model: keras.Model) -> keras.Model:
+    """Return the network that no longer trains: Adam's averages take twice the memory of the weights."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def _make_variables(model: keras.Model) -> None:
@@ -504,9 +518,12 @@ class _CheckpointWriter(keras.callbacks.Callback):
     def __init__(self, checkpoint: _Checkpoint, history: dict):
         super().__init__()
         self._checkpoint, self._history = checkpoint, history
+        self._written = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._checkpoint.save(self.model, self._history)
+        if time.monotonic() - self._written >= _SECONDS_APART:
+            self._checkpoint.save(self.model, self._history)
+            self._written = time.monotonic()
 
 
 class _Curves(keras.callbacks.Callback):

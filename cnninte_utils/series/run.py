@@ -28,7 +28,10 @@ __all__ = ["Execution", "Superseded", "execute", "is_record", "run"]
 
 _PATIENCE = 8  # seconds that a scheduler has to answer
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
-"""glibc keeps tensors' memory for the next step: asking for it each time took a third of VGG19's training."""
+"""glibc keeps tensors' memory for the next step: asking for it each time takes up to a third of a training.
+
+Not at `paper`: of its large tensors, what is kept seldom fits what is asked for next, and more is taken.
+"""
 _DASK = {
     "distributed.logging.distributed": "error",
     "distributed.worker.profile.enabled": False,  # else it looks on a hundred times a second:
@@ -252,12 +255,13 @@ def _holds(out: Path, token: str) -> bool:
 def _environment(task: Task, jobs: int) -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     limits = _LIMITS if jobs > 1 else ()
-    environment = os.environ | {
+    environment = {name: value for name, value in os.environ.items() if name not in _KEEP_MEMORY}
+    environment |= {
         "CNNINTE_RUN_DIR": str(task.out),
         "PYTHONHASHSEED": str(task.parameters.get("seed", 0)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TQDM_DISABLE": "1",  # libraries' bars too: nobody watches
-        **_KEEP_MEMORY,
+        **({} if task.preset == "paper" else _KEEP_MEMORY),
     }
     environment.pop("JPY_SESSION_NAME", None)
     return environment | dict.fromkeys(limits, threads)

@@ -177,6 +177,7 @@ def test_killed_training_goes_on_and_ends_where_it_would_have(
     digits, uninterrupted, place, name, call, is_done, reports_kept
 ):
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_SECONDS_APART", 0)
         kill_at(patch, place, name, call, is_done=is_done)
         with pytest.raises(KeyboardInterrupt):
             fit_or_load("states", digits, LONGER)

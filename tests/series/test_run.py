@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -213,6 +214,15 @@ def test_a_record_has_what_decides_the_number_of_threads(tmp_path, monkeypatch, 
     expected = {"jobs": jobs, "processors": os.cpu_count(), **limits, "TF_NUM_INTEROP_THREADS": "5"}
     assert record.threads == read_json(task.record)["threads"] == expected
     assert str([expected[name] for name in runner._OF_THREADS]) in printed(task.output)
+
+
+@pytest.mark.parametrize(("preset", "kept"), [("quick", "0"), ("paper", None)])
+def test_memory_is_kept_between_steps_but_not_at_paper(tmp_path, monkeypatch, preset, kept):
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "0")
+    told = ["import os; print('kept:', os.environ.get('MALLOC_MMAP_MAX_'))"]
+    (task,) = plan(make_project(tmp_path, {"10_a": told}), "10")
+    runner.run([replace(task, preset=preset)], **FAST)
+    assert f"kept: {kept}" in printed(task.output)
 
 
 def test_no_library_draws_a_bar_into_a_notebook_that_nobody_watches(tmp_path):
