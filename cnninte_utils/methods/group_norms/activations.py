@@ -158,8 +158,9 @@ class ActivationRegularizer(keras.layers.Layer):
     .. math:: (\lambda_g \, L_{group} + \lambda_s \, L_{spatial}) / n_{layers}
 
     with :func:`group_loss` and :func:`spatial_loss` of their :func:`soft_mask`. Both, without their factors,
-    are also metrics of the model, ``{name}_group_loss`` and ``{name}_spatial_loss``. It has no weights, and
-    does nothing at inference: Keras then logs both metrics as 0.
+    are also metrics of the model, ``{name}_group_loss`` and ``{name}_spatial_loss``; not on JAX, where Keras
+    lets no layer update a metric. It has no weights, and does nothing at inference: Keras then logs both
+    metrics as 0.
 
     Parameters
     ----------
@@ -188,8 +189,9 @@ class ActivationRegularizer(keras.layers.Layer):
         self.group, self.spatial = group, spatial
         self.n_groups, self.n_layers, self.seed = n_groups, n_layers, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._group_loss = keras.metrics.Mean(f"{self.name}_group_loss")
-        self._spatial_loss = keras.metrics.Mean(f"{self.name}_spatial_loss")
+        has_metrics = keras.backend.backend() != "jax"
+        self._group_loss = keras.metrics.Mean(f"{self.name}_group_loss") if has_metrics else None
+        self._spatial_loss = keras.metrics.Mean(f"{self.name}_spatial_loss") if has_metrics else None
 
     def build(self, input_shape):
         """Check that the feature maps can be divided."""
@@ -205,8 +207,9 @@ class ActivationRegularizer(keras.layers.Layer):
             self._add(self.spatial, spatial_loss(mask), self._spatial_loss)
         return inputs
 
-    def _add(self, factor: float, loss, metric: keras.metrics.Metric) -> None:
-        metric.update_state(loss)
+    def _add(self, factor: float, loss, metric: keras.metrics.Metric | None) -> None:
+        if metric is not None:
+            metric.update_state(loss)
         if factor:
             self.add_loss(factor / self.n_layers * loss)
 

@@ -207,6 +207,18 @@ def test_layer_adds_both_losses_in_training_only():
     assert layer.weights == []
 
 
+def test_on_jax_where_no_layer_can_update_a_metric_there_are_the_losses_alone(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    layer = ActivationRegularizer(group=0.5, spatial=0.25, n_groups=1)
+    x = masks([[3, 1], [3, 1]], [[0, 1], [0, 2]])
+    layer(x, training=True)
+    mask = terms.soft_mask(x)
+    np.testing.assert_allclose(
+        layer.losses, [0.5 * terms.group_loss(mask, 1), 0.25 * terms.spatial_loss(mask)]
+    )
+    assert layer.metrics == []
+
+
 @pytest.mark.parametrize(
     "options", [{"group": -1}, {"spatial": -0.1}, {"spatial": float("nan")}, {"group": float("inf")}]
 )
