@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 # glibc keeps a tensor's memory for the next step instead of asking the system for it again
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 68719476736
+# images of containers often set it: each process then compiles TensorFlow's Python anew, for 6 seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 run: $(VENV)/.installed ## the whole series at quick, on embedded data, two notebooks at a time
 	$(VENV)/bin/cnninte run --jobs 2
