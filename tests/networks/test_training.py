@@ -1,6 +1,8 @@
 import json
+import zipfile
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -61,6 +63,28 @@ def test_second_time_it_is_loaded_and_the_same(digits):
     assert second.history == first.history
     images = digits.test.images
     assert np.array_equal(first.model.predict(images, verbose=0), second.model.predict(images, verbose=0))
+
+
+def test_what_trained_a_network_is_neither_kept_nor_stored_with_it(digits):
+    trained, loaded = (fit_or_load("small", digits, SHORT).model for _ in range(2))
+    assert not trained.compiled
+    assert not loaded.compiled
+    (stored,) = (cache_dir() / "artifacts").rglob("*.keras")
+    with zipfile.ZipFile(stored) as archive, h5py.File(archive.open("model.weights.h5")) as weights:
+        assert "layers" in weights
+        assert "optimizer" not in weights
+
+
+def test_reports_that_follow_soon_write_no_checkpoint(digits, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        training._Checkpoint, "save", lambda self, model, curves: written.append(len(curves["loss"]))
+    )
+    fit_or_load("small", digits, SHORT)
+    assert written == []
+    monkeypatch.setattr(training, "_SECONDS_APART", 0)
+    fit_or_load("small", digits, replace(SHORT, seed=1))
+    assert written == [1, 2]
 
 
 def test_same_seed_same_network_other_seed_another(digits):
