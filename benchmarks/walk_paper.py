@@ -118,6 +118,8 @@ def few(data: datasets.ImageDataset) -> datasets.ImageDataset:
 
 
 def main(*numbers: str) -> None:
+    for setting in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):  # of `make`; not in runs at `paper`
+        os.environ.pop(setting, None)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CNNINTE_DATA"], os.environ["CNNINTE_CACHE"] = f"{folder}/data", f"{folder}/cache"
         os.environ["CNNINTE_RUN_DIR"] = f"{folder}/run"
@@ -127,8 +129,7 @@ def main(*numbers: str) -> None:
             write(path)
         for number in numbers or SMALLEST:
             started = time.perf_counter()
-            as_run = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-            child = subprocess.Popen([sys.executable, __file__, "--walk", number], env=as_run)  # at `paper`
+            child = subprocess.Popen([sys.executable, __file__, "--walk", number])
             _, status, usage = os.wait4(child.pid, 0)
             seconds, gigabytes = time.perf_counter() - started, usage.ru_maxrss / 2**20
             print(f"{number} at paper: {seconds:.0f} s, {gigabytes:.1f} GB at the peak", flush=True)

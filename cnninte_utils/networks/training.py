@@ -305,9 +305,9 @@ class _Training:
         for path in sorted(_PACKAGED.glob("*.json")):
             card = read_json(path)
             if card["determinants"] == wanted:
-                model = self._start()
+                model = self._built()
                 Weights.load(path.with_suffix(".npz")).put_into(model)
-                return TrainedNetwork(_without_optimizer(model), card["history"], was_cached=True)
+                return TrainedNetwork(model, card["history"], was_cached=True)
         return None
 
     def run(self, checkpoint: "_Checkpoint | None", callbacks: Sequence = ()) -> TrainedNetwork:
@@ -349,13 +349,14 @@ class _Training:
                     verbose=0,
                 )
         history["step"] = [recipe.report_every * (i + 1) for i in range(len(history["loss"]))]
-        if recipe.precision != "float32":
-            weights = model.get_weights()
-            model = self._start("float32")
-            model.set_weights(weights)
-        return TrainedNetwork(_without_optimizer(model), history, was_cached=False)
+        if recipe.precision == "float32":
+            network = _without_optimizer(model)
+        else:
+            network = self._built("float32")
+            network.set_weights(model.get_weights())
+        return TrainedNetwork(network, history, was_cached=False)
 
-    def _start(self, precision: str | None = None) -> keras.Model:
+    def _built(self, precision: str | None = None) -> keras.Model:
         keras.utils.set_random_seed(self.recipe.seed)
         with _precision(precision or self.recipe.precision):
             model = build(self.architecture, **self.options)
@@ -363,6 +364,10 @@ class _Training:
                 self.weights.put_into(model)
             if self.objective is not None:
                 model = self.objective.applied_to(model)
+        return model
+
+    def _start(self) -> keras.Model:
+        model = self._built()
         model.compile(
             optimizer=self.recipe.optimizer(),
             loss="sparse_categorical_crossentropy",

@@ -282,7 +282,7 @@ def _stored(file: Path, compute: Callable, rows: range) -> Arrays:
 
 @lru_cache(maxsize=1)
 def _loaded(file: Path) -> keras.Model:
-    return load_model(file)
+    return load_model(file, compile=False)
 
 
 def _first_pass(job: _Job, work: _Work) -> list[np.ndarray]:
